@@ -1,0 +1,1 @@
+"""Istio's kinds as frozen structs, one file per API group."""

@@ -1,0 +1,90 @@
+"""The command `mizzen`: one ordered list of subcommands, each imported only when it is called.
+
+A target is `module:name`; the name is a typer.Typer, or a function that typer turns into a command.
+Not here: what the commands do; each room has its own commands module.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, NamedTuple
+
+import click
+import typer
+from typer.core import TyperGroup
+
+
+class Entry(NamedTuple):
+    """One subcommand: its name, where it is, one line of help, and the heading it is listed under."""
+
+    name: str
+    target: str
+    help: str
+    panel: str
+
+
+MESH, INSPECT, PARTS = "The mesh on this machine", "Check and inspect", "Parts, each on its own"
+
+COMMANDS: tuple[Entry, ...] = ()
+
+BY_NAME = {entry.name: entry for entry in COMMANDS}
+
+
+def load(entry: Entry) -> click.Command:
+    """The click command behind an entry's target."""
+    module, _, name = entry.target.partition(":")
+    target = getattr(import_module(module), name)
+    if not isinstance(target, typer.Typer):
+        app = typer.Typer(add_completion=False)
+        # Envoy's and istioctl's flags may have one dash or unknown companions; each command says so itself.
+        app.command(name=entry.name, **getattr(target, "command_options", {}))(target)
+        target = app
+    command = typer.main.get_command(target)
+    command.name = entry.name
+    return command
+
+
+class LazyGroup(TyperGroup):
+    """A group that knows its commands' names without importing them."""
+
+    listing = False
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return [entry.name for entry in COMMANDS]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        entry = BY_NAME.get(cmd_name)
+        if entry is None:
+            return None
+        if self.listing:
+            stub = click.Command(entry.name, help=entry.help)
+            stub.rich_help_panel = entry.panel  # type: ignore[attr-defined]
+            return stub
+        return load(entry)
+
+    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        self.listing = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self.listing = False
+
+
+app = typer.Typer(
+    cls=LazyGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="mizzen: Istio's APIs, Envoy's xDS and Kubernetes' API on one machine, in seconds.",
+)
+
+
+@app.callback()
+def _root() -> None:
+    """The root of the commands; it has no options of its own."""
+
+
+def main(argv: list[str] | None = None) -> Any:
+    """Run the command line; argv without the program's name, sys.argv's when None. Exits the process."""
+    return app(args=argv, prog_name="mizzen")

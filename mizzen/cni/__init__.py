@@ -1,0 +1,1 @@
+"""Pod networks: CNI plugins, IPAM, veth and bridge, the interception rule sets."""

@@ -1,0 +1,1 @@
+"""Services, endpoints and workloads: Kubernetes Services and ServiceEntries become one model."""

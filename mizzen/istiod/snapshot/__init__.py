@@ -1,0 +1,1 @@
+"""One immutable, indexed view of the mesh per push."""

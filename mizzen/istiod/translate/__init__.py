@@ -1,0 +1,1 @@
+"""Pure functions: (snapshot, node) to LDS, CDS, EDS, RDS, SDS, NDS and ECDS resources."""

@@ -1,0 +1,1 @@
+"""The ADS server: subscriptions, diffs, the push queue, the cache of serialised resources."""

@@ -1,0 +1,1 @@
+"""A client of the Kubernetes API: kubeconfig, requests, list-watch informers, work queues."""

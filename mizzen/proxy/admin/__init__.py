@@ -1,0 +1,1 @@
+"""Envoy's admin endpoints."""

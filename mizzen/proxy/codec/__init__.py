@@ -1,0 +1,1 @@
+"""Protocol state machines without I/O."""

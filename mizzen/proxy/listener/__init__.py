@@ -1,0 +1,1 @@
+"""Sockets, original destination, filter-chain matching, TLS."""

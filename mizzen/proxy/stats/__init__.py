@@ -1,0 +1,1 @@
+"""Counters, gauges, histograms and their text forms."""

@@ -1,0 +1,1 @@
+"""Clusters, load balancers, pools, health checks, outlier detection, circuit breakers."""

@@ -1,0 +1,1 @@
+"""ADS client, resource store, warming."""

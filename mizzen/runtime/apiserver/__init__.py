@@ -1,0 +1,1 @@
+"""HTTP API, discovery, OpenAPI, watch cache, patch and apply, admission, authentication, authorization."""

@@ -1,0 +1,1 @@
+"""One file per controller, all on one informer and work-queue kit."""

@@ -1,0 +1,1 @@
+"""The built-in CRI runtime: OCI bundles run by runc."""

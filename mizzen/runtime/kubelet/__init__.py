@@ -1,0 +1,1 @@
+"""Pod workers, probes, volumes, exec, logs, port-forward; talks CRI."""
