@@ -1,1 +1,1 @@
-"""The resource model: typed kinds, the kinds registry, reading manifests, validation, defaulting. Imports no other room."""
+"""The resource model: typed kinds, their registry, manifests, validation, defaulting. Imports no other room."""
