@@ -1,5 +1,11 @@
-"""`python -m mizzen` is the command `mizzen`."""
+"""`python -m mizzen` is the command `mizzen`; what runs in every pod starts without the library of the command line."""
 
-from mizzen.cli.main import main
+import sys
+
+from mizzen.cli.raw import run_raw
+
+run_raw(sys.argv[1:])
+
+from mizzen.cli.main import main  # noqa: E402
 
 main()

@@ -25,7 +25,11 @@ class Entry(NamedTuple):
 
 MESH, INSPECT, PARTS = "The mesh on this machine", "Check and inspect", "Parts, each on its own"
 
-COMMANDS: tuple[Entry, ...] = ()
+COMMANDS: tuple[Entry, ...] = (
+    Entry(
+        "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
+    ),
+)
 
 BY_NAME = {entry.name: entry for entry in COMMANDS}
 

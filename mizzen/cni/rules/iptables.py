@@ -70,7 +70,7 @@ def own_chains(rules: Iterable[Rule]) -> list[str]:
 def iptables_text(
     rules: Iterable[Rule], family: int, existing: Collection[tuple[str, str]] = (), tables: Iterable[str] = TABLES
 ) -> str:
-    """The input of iptables-restore (family 4) or ip6tables-restore (6), without making the `existing` (table, chain)."""
+    """The input of iptables-restore (family 4) or ip6tables-restore (6), without the `existing` (table, chain)."""
     mine = [rule for rule in rules if family in rule.families]
     lines: list[str] = []
     for table in tables:
