@@ -29,6 +29,8 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(
         "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
     ),
+    Entry("controller-manager", "mizzen.runtime.commands:controller_manager", "Run the controllers", PARTS),
+    Entry("scheduler", "mizzen.runtime.commands:scheduler", "Run the scheduler", PARTS),
 )
 
 BY_NAME = {entry.name: entry for entry in COMMANDS}

@@ -35,7 +35,8 @@ class Controller(Protocol):
     asked).
     """
 
-    watches: Mapping[Resource, KeysOf]
+    @property
+    def watches(self) -> Mapping[Resource, KeysOf]: ...
 
     async def reconcile(self, key: Key) -> After | None: ...
 

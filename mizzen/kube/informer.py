@@ -71,6 +71,9 @@ class Store:
             for value in function(obj):
                 self._indexes[name].setdefault(value, {})[key] = None
 
+    def has_index(self, name: str) -> bool:
+        return name in self._functions
+
     def by_index(self, name: str, value: str) -> list[Object]:
         return [self._objects[key] for key in self._indexes[name].get(value, ())]
 
@@ -152,6 +155,27 @@ class Informer:
         for obj in self.store.all():
             handler(Change("added", key_of(obj), None, obj))
 
+    def ensure_index(self, name: str, function: IndexFunction) -> None:
+        """The index is there from now on; the first function given under a name counts."""
+        if not self.store.has_index(name):
+            self.store.add_index(name, function)
+
+    def observe(self, obj: Object) -> None:
+        """What a write of ours answered: kept as if its watch event had come, unless the watch is ahead of it already."""
+        obj.setdefault("apiVersion", self.resource.api_version)
+        obj.setdefault("kind", self.resource.kind)
+        old = self.store.get(key_of(obj))
+        newest = revision_of(old) if old is not None else _number(self._revision)
+        if revision_of(obj) > newest and (change := self.store.put(obj)) is not None:
+            self._dispatch((change,))
+
+    def observe_gone(self, obj: Object) -> None:
+        """A delete of ours was answered: the object is dropped, unless another of its name has come meanwhile."""
+        old = self.store.get(key_of(obj))
+        if old is not None and old["metadata"].get("uid") == obj["metadata"].get("uid"):
+            change = self.store.remove(key_of(obj))
+            self._dispatch((change,) if change is not None else ())
+
     async def run(self) -> None:
         """List and watch until cancelled."""
         delay_s = RETRY_MIN_S
@@ -205,9 +229,16 @@ class Informer:
                 continue
             obj.setdefault("apiVersion", self.resource.api_version)
             obj.setdefault("kind", self.resource.kind)
+            if self._is_behind(obj):
+                continue
             change = self.store.remove(key_of(obj)) if type_ == "DELETED" else self.store.put(obj)
             if change is not None:
                 self._dispatch((change,))
+
+    def _is_behind(self, obj: Object) -> bool:
+        """An event older than what `observe` has put here already."""
+        old = self.store.get(key_of(obj))
+        return old is not None and revision_of(obj) < revision_of(old)
 
     def _dispatch(self, changes: Iterable[Change]) -> None:
         for change in changes:
@@ -256,6 +287,15 @@ class Informers:
     def _start(self, informer: Informer) -> None:
         if self._tasks is not None:
             self._tasks.create_task(informer.run(), name=f"informer {informer.resource}")
+
+
+def revision_of(obj: Object) -> int:
+    """The object's resourceVersion as a number, 0 where it is none (KEP-5504: they are comparable decimals)."""
+    return _number(obj["metadata"].get("resourceVersion"))
+
+
+def _number(revision: str | None) -> int:
+    return int(revision) if revision and revision.isdigit() else 0
 
 
 def _same_revision(old: Object, new: Object) -> bool:

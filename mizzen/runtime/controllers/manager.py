@@ -1,0 +1,44 @@
+"""All controllers of one server, run together: the one list."""
+
+from __future__ import annotations
+
+import asyncio
+
+from mizzen.kube.client import Client
+from mizzen.kube.controller import Controller, run_controller
+from mizzen.kube.informer import Informers
+from mizzen.runtime.controllers.deployment import DeploymentController
+from mizzen.runtime.controllers.endpointslice import EndpointSliceController
+from mizzen.runtime.controllers.events import Recorder
+from mizzen.runtime.controllers.garbage_controller import GarbageCollector
+from mizzen.runtime.controllers.namespace import NamespaceController
+from mizzen.runtime.controllers.replicaset import ReplicaSetController
+from mizzen.runtime.controllers.serviceaccount import RootCertificateController, ServiceAccountController
+from mizzen.runtime.controllers.writes import Writer
+
+
+def controllers(client: Client, informers: Informers, root_pem: str) -> list[tuple[Controller, int]]:
+    """Every controller with its number of workers."""
+    writer = Writer(client, informers)
+    return [
+        (NamespaceController(writer), 2),
+        (ServiceAccountController(writer), 1),
+        (RootCertificateController(writer, root_pem), 1),
+        (DeploymentController(writer, Recorder(client, "deployment-controller")), 4),
+        (ReplicaSetController(writer, Recorder(client, "replicaset-controller")), 4),
+        (EndpointSliceController(writer), 4),
+    ]
+
+
+async def run_controllers(client: Client, root_pem: str, informers: Informers | None = None) -> None:
+    """Run them all until cancelled.
+
+    root_pem: the certificates that clients verify the server with. informers: shared ones that the caller runs; own ones otherwise.
+    """
+    shared = informers or Informers(client)
+    async with asyncio.TaskGroup() as tasks:
+        if informers is None:
+            tasks.create_task(shared.run(), name="informers of the controllers")
+        for controller, workers in controllers(client, shared, root_pem):
+            tasks.create_task(run_controller(controller, shared, workers=workers), name=type(controller).__name__)
+        tasks.create_task(GarbageCollector(client, shared).run(), name="garbage collector")
