@@ -1,0 +1,288 @@
+"""Shapes: what a value of a msgspec type looks like as JSON, with every difference named by its path.
+
+Compiled once for each type from its annotations (`shape`), then used to check values (`Shape.check` yields every error,
+where msgspec stops at the first and cannot name a mapping's key), and to write CRD schemas (crds.py).
+Source: the Kubernetes rules for structural schemas. Not here: CEL rules (mizzen.api.validation.rules), defaults.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+import re2
+from msgspec import inspect
+
+from mizzen.api.errors import Invalid
+from mizzen.api.types import Duration
+
+
+class Shape:
+    """Any value at all."""
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        """Every way in which value, found at path, differs from the shape."""
+        return iter(())
+
+
+class Text(Shape):
+    """A string, perhaps with bounds of its length in characters, a pattern, or a format."""
+
+    def __init__(
+        self, shortest: int = 0, longest: int | None = None, pattern: str | None = None, form: str = ""
+    ) -> None:
+        self.shortest, self.longest, self.pattern, self.form = shortest, longest, pattern, form
+        self._compiled = re2.compile(pattern) if pattern else None
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, str):
+            yield Invalid(path, f"a string is expected, not {described(value)}")
+        elif len(value) < self.shortest:
+            yield Invalid(path, "must not be empty" if self.shortest == 1 else f"at least {self.shortest} characters")
+        elif self.longest is not None and len(value) > self.longest:
+            yield Invalid(path, f"has {len(value)} characters, at most {self.longest} are allowed")
+        elif self._compiled is not None and not self._compiled.search(value):
+            yield Invalid(path, f"{value!r} does not match {self.pattern}")
+
+
+class Choice(Shape):
+    """One of a few strings."""
+
+    def __init__(self, values: tuple[str, ...]) -> None:
+        self.values = values
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if value not in self.values:
+            hint = nearest(value, self.values) if isinstance(value, str) else ""
+            yield Invalid(path, f"{described(value)} is none of {', '.join(self.values)}{hint}")
+
+
+class Number(Shape):
+    """A number, perhaps whole, perhaps with bounds (inclusive)."""
+
+    def __init__(self, whole: bool, least: float | None = None, most: float | None = None) -> None:
+        self.whole, self.least, self.most = whole, least, most
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        fits = isinstance(value, int | float) and not isinstance(value, bool)
+        if not fits or (self.whole and isinstance(value, float) and not value.is_integer()):
+            yield Invalid(path, f"{'an integer' if self.whole else 'a number'} is expected, not {described(value)}")
+        elif self.least is not None and value < self.least:
+            yield Invalid(path, f"{value} is less than {self.least:g}")
+        elif self.most is not None and value > self.most:
+            yield Invalid(path, f"{value} is more than {self.most:g}")
+
+
+class Truth(Shape):
+    """true or false."""
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, bool):
+            yield Invalid(path, f"true or false is expected, not {described(value)}")
+
+
+class Span(Shape):
+    """A duration."""
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, str):
+            yield Invalid(path, f"a duration such as 1.5s is expected, not {described(value)}")
+            return
+        try:
+            Duration.parse(value)
+        except ValueError as error:
+            yield Invalid(path, str(error))
+
+
+class Instant(Shape):
+    """A moment, by RFC 3339."""
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        try:
+            msgspec.convert(value, type=datetime)
+        except msgspec.ValidationError:
+            yield Invalid(path, f"a time such as 2026-01-31T12:00:00Z is expected, not {described(value)}")
+
+
+class IntOrString(Shape):
+    """An integer or a string."""
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if isinstance(value, bool) or not isinstance(value, int | str):
+            yield Invalid(path, f"an integer or a string is expected, not {described(value)}")
+
+
+class FreeObject(Shape):
+    """A JSON object with any content."""
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, Mapping):
+            yield Invalid(path, f"an object is expected, not {described(value)}")
+
+
+class Items(Shape):
+    """A list."""
+
+    def __init__(self, item: Shape, fewest: int = 0, most: int | None = None) -> None:
+        self.item, self.fewest, self.most = item, fewest, most
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, list | tuple):
+            yield Invalid(path, f"a list is expected, not {described(value)}")
+            return
+        yield from too_many(len(value), self.fewest, self.most, path)
+        for at, item in enumerate(value):
+            yield from self.item.check(item, f"{path}[{at}]")
+
+
+class Entries(Shape):
+    """A mapping from any string."""
+
+    def __init__(self, value: Shape, fewest: int = 0, most: int | None = None) -> None:
+        self.value, self.fewest, self.most = value, fewest, most
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, Mapping):
+            yield Invalid(path, f"an object is expected, not {described(value)}")
+            return
+        yield from too_many(len(value), self.fewest, self.most, path)
+        for key, entry in value.items():
+            if entry is not None:
+                yield from self.value.check(entry, f"{path}[{key}]")
+
+
+class Fields(Shape):
+    """An object with known fields. `aliases` are further JSON names that a schema takes for a field."""
+
+    def __init__(self, type_: type, is_open: bool) -> None:
+        self.type = type_
+        self.is_open = is_open
+        self.fields: dict[str, Shape] = {}
+        self.required: tuple[str, ...] = ()
+        self.proto_names: dict[str, str] = {}
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        if not isinstance(value, Mapping):
+            yield Invalid(path, f"an object is expected, not {described(value)}")
+            return
+        for name, entry in value.items():
+            shape = self.fields.get(name)
+            if shape is None:
+                if not self.is_open:
+                    yield Invalid(joined(path, name), f"unknown field{nearest(str(name), tuple(self.fields))}")
+            elif entry is not None:
+                yield from shape.check(entry, joined(path, name))
+        for name in self.required:
+            if value.get(name) is None:
+                yield Invalid(joined(path, name), "is required")
+
+
+def joined(path: str, name: object) -> str:
+    """The path of a field of the object at path."""
+    return f"{path}.{name}" if path else str(name)
+
+
+def nearest(word: str, known: tuple[str, ...]) -> str:
+    """ " (did you mean X?)" for the nearest of the known words, or nothing."""
+    folded = {candidate.lower(): candidate for candidate in known}
+    close = difflib.get_close_matches(word.lower().replace("_", ""), list(folded), n=1, cutoff=0.5)
+    return f" (did you mean {folded[close[0]]}?)" if close else ""
+
+
+def described(value: Any) -> str:
+    """A value in an error message: short, as JSON would show it."""
+    if isinstance(value, Mapping):
+        return "an object"
+    if isinstance(value, list | tuple):
+        return "a list"
+    text = msgspec.json.encode(value).decode()
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def too_many(count: int, fewest: int, most: int | None, path: str) -> Iterator[Invalid]:
+    """The error of a list or mapping with too few or too many entries."""
+    if count < fewest:
+        yield Invalid(path, f"has {count} entries, at least {fewest} are needed")
+    elif most is not None and count > most:
+        yield Invalid(path, f"has {count} entries, at most {most} are allowed")
+
+
+@cache
+def shape(type_: Any) -> Shape:
+    """The shape of a type's values. Types that hold themselves are fine."""
+    if isinstance(type_, type) and issubclass(type_, msgspec.Struct):
+        return _struct(type_)
+    return _shape(inspect.type_info(type_))
+
+
+_STRUCTS: dict[type, Fields] = {}
+
+
+def _struct(type_: type[msgspec.Struct]) -> Fields:
+    known = _STRUCTS.get(type_)
+    if known is not None:
+        return known
+    fields = _STRUCTS[type_] = Fields(type_, not forbids_unknown(type_))
+    required = []
+    for field in msgspec.structs.fields(type_):
+        fields.fields[field.encode_name] = _annotation(field.type)
+        fields.proto_names[field.name.rstrip("_")] = field.encode_name
+        if field.required:
+            required.append(field.encode_name)
+    fields.required = tuple(required)
+    return fields
+
+
+def forbids_unknown(type_: type[msgspec.Struct]) -> bool:
+    """Whether unknown fields are errors: in ours as the type says, in lightkube's always (it would drop them)."""
+    return type_.__struct_config__.forbid_unknown_fields or type_.__module__.startswith("lightkube.")
+
+
+def _annotation(type_: Any) -> Shape:
+    return shape(type_) if isinstance(type_, type) and issubclass(type_, msgspec.Struct) else _shape(_info(type_))
+
+
+@cache
+def _info(type_: Any) -> inspect.Type:
+    return inspect.type_info(type_)
+
+
+def _shape(info: inspect.Type) -> Shape:  # one branch for each kind of type
+    match info:
+        case inspect.Metadata():
+            return _shape(info.type)
+        case inspect.StructType():
+            return _struct(info.cls)
+        case inspect.StrType():
+            return Text(info.min_length or 0, info.max_length, info.pattern)
+        case inspect.LiteralType():
+            return Choice(tuple(str(value) for value in info.values))
+        case inspect.IntType():
+            return Number(True, info.ge, info.le)
+        case inspect.FloatType():
+            return Number(False, info.ge, info.le)
+        case inspect.BoolType():
+            return Truth()
+        case inspect.DateTimeType():
+            return Instant()
+        case inspect.VarTupleType() | inspect.ListType():
+            return Items(_shape(info.item_type), info.min_length or 0, info.max_length)
+        case inspect.DictType():
+            if isinstance(info.value_type, inspect.AnyType):
+                return FreeObject()
+            return Entries(_shape(info.value_type), info.min_length or 0, info.max_length)
+        case inspect.CustomType() if info.cls is Duration:
+            return Span()
+        case inspect.UnionType():
+            members = [member for member in info.types if not isinstance(member, inspect.NoneType)]
+            if len(members) == 1:
+                return _shape(members[0])
+            if {type(member) for member in members} == {inspect.IntType, inspect.StrType}:
+                return IntOrString()
+            return Shape()
+        case _:
+            return Shape()
