@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 MESH, INSPECT, PARTS = "The mesh on this machine", "Check and inspect", "Parts, each on its own"
 
 COMMANDS: tuple[Entry, ...] = (
+    Entry("xds", "mizzen.istiod.commands:xds", "What proxies are served", INSPECT),
     Entry(
         "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
     ),

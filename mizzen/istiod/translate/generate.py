@@ -1,0 +1,32 @@
+"""The table of resource types and what generates each.
+
+Takes a snapshot, a proxy and the names it subscribes to, gives named protobuf messages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+
+from google.protobuf.message import Message
+
+from mizzen.istiod.node import Node
+from mizzen.istiod.snapshot import Snapshot
+
+Named = tuple[str, Message]
+Generator = Callable[[Snapshot, Node, tuple[str, ...]], list[Named]]
+
+
+TYPES: dict[str, Generator] = {}
+"""Type URL → generator. Wildcard types (LDS, CDS, NDS) ignore the names; the others answer only what they know."""
+
+
+def generate(snap: Snapshot, node: Node, type_url: str, names: Iterable[str] | None = None) -> list[Named]:
+    """The resources of one type for a proxy, by name.
+
+    names: what the proxy subscribes to, None for everything of a wildcard type. A type that is not served, or a name
+    that is not known, is simply not in the answer. node is completed from the registry (Snapshot.place) here.
+    """
+    generator = TYPES.get(type_url)
+    if generator is None:
+        return []
+    return generator(snap, snap.place(node), tuple(names or ()))
