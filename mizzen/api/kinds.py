@@ -195,7 +195,22 @@ KUBERNETES_KINDS: tuple[Kind, ...] = (
     ),
 )
 
-KINDS: tuple[Kind, ...] = (*ISTIO_KINDS, *KUBERNETES_KINDS)
+GATEWAY_API_KINDS: tuple[Kind, ...] = tuple(
+    Kind("gateway.networking.k8s.io", kind, plural, versions, shorts, kind != "GatewayClass", "mizzen.api.gateway_api")
+    for kind, plural, versions, shorts in (
+        ("GatewayClass", "gatewayclasses", ("v1", "v1beta1"), ("gc",)),
+        ("Gateway", "gateways", ("v1", "v1beta1"), ("gtw",)),
+        ("HTTPRoute", "httproutes", ("v1", "v1beta1"), ()),
+        ("GRPCRoute", "grpcroutes", ("v1",), ()),
+        ("TLSRoute", "tlsroutes", ("v1", "v1alpha3", "v1alpha2"), ()),
+        ("TCPRoute", "tcproutes", ("v1alpha2",), ()),
+        ("ReferenceGrant", "referencegrants", ("v1beta1", "v1"), ("refgrant",)),
+        ("BackendTLSPolicy", "backendtlspolicies", ("v1", "v1alpha3"), ("btlspolicy",)),
+        ("ListenerSet", "listenersets", ("v1",), ()),
+    )
+)
+
+KINDS: tuple[Kind, ...] = (*ISTIO_KINDS, *KUBERNETES_KINDS, *GATEWAY_API_KINDS)
 BY_GROUP_KIND: dict[tuple[str, str], Kind] = {(kind.group, kind.kind): kind for kind in KINDS}
 BY_GVK: dict[tuple[str, str], Kind] = {
     (f"{kind.group}/{version}" if kind.group else version, kind.kind): kind

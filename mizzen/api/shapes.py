@@ -52,13 +52,14 @@ class Text(Shape):
 class Choice(Shape):
     """One of a few strings."""
 
-    def __init__(self, values: tuple[str, ...]) -> None:
+    def __init__(self, values: tuple[str | int, ...]) -> None:
         self.values = values
 
     def check(self, value: Any, path: str) -> Iterator[Invalid]:
         if value not in self.values:
-            hint = nearest(value, self.values) if isinstance(value, str) else ""
-            yield Invalid(path, f"{described(value)} is none of {', '.join(self.values)}{hint}")
+            known = tuple(str(choice) for choice in self.values)
+            hint = nearest(value, known) if isinstance(value, str) else ""
+            yield Invalid(path, f"{described(value)} is none of {', '.join(known)}{hint}")
 
 
 class Number(Shape):
@@ -260,7 +261,7 @@ def _shape(info: inspect.Type) -> Shape:  # one branch for each kind of type
         case inspect.StrType():
             return Text(info.min_length or 0, info.max_length, info.pattern)
         case inspect.LiteralType():
-            return Choice(tuple(str(value) for value in info.values))
+            return Choice(tuple(info.values))
         case inspect.IntType():
             return Number(True, info.ge, info.le)
         case inspect.FloatType():
