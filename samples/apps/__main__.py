@@ -22,7 +22,9 @@ def main() -> None:
     for name in bookinfo.APPS:
         app = apps.add_parser(name)
         app.add_argument("--port", type=int, default=9080)
-        app.add_argument("--version", default="v1", help="what the answers say of themselves, and for reviews the stars")
+        app.add_argument(
+            "--version", default="v1", help="what the answers say of themselves, and for reviews the stars"
+        )
         app.add_argument("--status", type=int, default=200, help="answer everything but /healthz with this status")
     call.add_arguments(apps.add_parser("call", description=call.__doc__))
     options = parser.parse_args()

@@ -29,9 +29,7 @@ def field(answer: Any, path: str) -> str:
     return "-" if answer is None else str(answer)
 
 
-def measure(
-    url: str, count: int, concurrency: int, headers: dict[str, str], by: str, timeout: float
-) -> dict[str, Any]:
+def measure(url: str, count: int, concurrency: int, headers: dict[str, str], by: str, timeout: float) -> dict[str, Any]:
     """What count requests saw: {"statuses", "by", "errors", "seconds": {"p50", "p99", "max"}, "sample", "headers"}."""
     parts = urlsplit(url)
     path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
