@@ -261,7 +261,7 @@ def _shape(info: inspect.Type) -> Shape:  # one branch for each kind of type
         case inspect.StrType():
             return Text(info.min_length or 0, info.max_length, info.pattern)
         case inspect.LiteralType():
-            return Choice(tuple(info.values))
+            return Choice(tuple(value for value in info.values if isinstance(value, str | int)))
         case inspect.IntType():
             return Number(True, info.ge, info.le)
         case inspect.FloatType():
