@@ -13,7 +13,7 @@ import re
 from envoy.config.route.v3 import route_components_pb2 as routes
 from google.protobuf.duration_pb2 import Duration as PbDuration
 
-from mizzen.api.istio.virtual_service import HTTPDirectResponse, HTTPRedirect, HTTPRewrite, HTTPRoute
+from mizzen.api.istio.virtual_service import Destination, HTTPDirectResponse, HTTPRedirect, HTTPRewrite, HTTPRoute
 from mizzen.istiod.translate.route_headers import apply_headers, header_changes
 from mizzen.istiod.translate.route_policies import (
     hash_policy,
@@ -25,7 +25,6 @@ from mizzen.istiod.translate.route_policies import (
 )
 from mizzen.istiod.translate.route_scope import RouteScope, destination_cluster
 
-UNKNOWN_BACKEND = "UnknownService"
 PREFIX_PLACEHOLDER = "%PREFIX()%"
 _REDIRECT_CODES = {
     0: routes.RedirectAction.MOVED_PERMANENTLY,
@@ -73,7 +72,9 @@ def set_direct_response(out: routes.Route, response: HTTPDirectResponse) -> None
         out.direct_response.body.inline_bytes = base64.b64decode(response.body.bytes)
 
 
-def set_clusters(out: routes.Route, route: HTTPRoute, scope: RouteScope, authority: str, gateway_semantics: bool) -> None:
+def set_clusters(
+    out: routes.Route, route: HTTPRoute, scope: RouteScope, authority: str, gateway_semantics: bool
+) -> None:
     """The clusters that requests go to, with all that goes with them.
 
     authority: the host that the route's own header operations write, "" for none.
@@ -154,6 +155,6 @@ def _set_destinations(out: routes.Route, route: HTTPRoute, scope: RouteScope) ->
     return False
 
 
-def _hash_policy(scope: RouteScope, destination: object) -> routes.RouteAction.HashPolicy | None:
-    wanted = scope.hash_of(destination)  # type: ignore[arg-type]
+def _hash_policy(scope: RouteScope, destination: Destination) -> routes.RouteAction.HashPolicy | None:
+    wanted = scope.hash_of(destination)
     return None if wanted is None else hash_policy(wanted)

@@ -1,0 +1,152 @@
+"""RDS: the route configuration of a name, for sidecars and gateways.
+
+Takes a snapshot, a proxy and a name that one of its listeners mentions, gives a RouteConfiguration; a name that means
+nothing gives an empty one of that name. Not here: the routes of a VirtualService (route_virtual_service.py), gateways'
+virtual hosts (gateway_routes.py), inbound routes, which stand in their listener.
+Source: envoy.config.route.v3.RouteConfiguration.
+"""
+
+from __future__ import annotations
+
+from envoy.config.route.v3 import route_components_pb2 as routes
+from envoy.config.route.v3 import route_pb2
+from google.protobuf.duration_pb2 import Duration as PbDuration
+from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
+from msgspec.structs import replace
+
+from mizzen.istiod.node import Node
+from mizzen.istiod.registry.model import Service
+from mizzen.istiod.registry.protocol import Protocol, parse_protocol
+from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.snapshot.scope import EgressListener, Scope
+from mizzen.istiod.translate.addresses import address_for
+from mizzen.istiod.translate.consistent_hash import hash_of_destination, hash_of_service
+from mizzen.istiod.translate.gateway_routes import gateway_routes
+from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK, outbound_policy
+from mizzen.istiod.translate.proxy_headers import attempt_count
+from mizzen.istiod.translate.route_scope import MESH_GATEWAY, RouteScope, destination_cluster
+from mizzen.istiod.translate.virtual_hosts import HTTP_PORT, HostOptions, for_services, virtual_hosts
+
+HTTP_PROXY = "http_proxy"
+PASSTHROUGH, BLACK_HOLE, DYNAMIC_DNS = "PassthroughCluster", "BlackHoleCluster", "AllowAnyDynamicDNSCluster"
+
+
+def route_configuration(snap: Snapshot, node: Node, name: str) -> route_pb2.RouteConfiguration:
+    """The route configuration of this name for a proxy."""
+    if node.is_router:
+        return configuration(name, gateway_routes(snap, node, name))
+    return sidecar_routes(snap, node, name)
+
+
+def configuration(name: str, hosts: list[routes.VirtualHost]) -> route_pb2.RouteConfiguration:
+    """A route configuration with what all of istiod's have in common."""
+    return route_pb2.RouteConfiguration(
+        name=name,
+        virtual_hosts=hosts,
+        validate_clusters=BoolValue(value=False),
+        max_direct_response_body_size_bytes=UInt32Value(value=1024 * 1024),
+        ignore_port_in_host_matching=True,
+    )
+
+
+def sidecar_routes(snap: Snapshot, node: Node, name: str) -> route_pb2.RouteConfiguration:
+    """The routes of a sidecar's outbound listeners: by port, by `host:port` for one detected port, or for all ports."""
+    parsed = parse_route_name(name)
+    scope = snap.scope(node)
+    if parsed is None:
+        return configuration(name, [])
+    port, sniffed = parsed
+    listener = egress_listener(scope, port, name)
+    if listener is None:
+        return configuration(name, [])
+    if _is_http_proxy(listener):
+        port = 0
+    hosts = _hosts(snap, node, scope, listener, port)
+    if sniffed:
+        return configuration(name, _only(hosts, name))
+    return configuration(name, [*hosts, catch_all(snap, node)])
+
+
+def parse_route_name(name: str) -> tuple[int, bool] | None:
+    """(port, whether it is one detected service's) of a sidecar's route name; port 0 = all ports; None = no such name."""
+    if name == HTTP_PROXY or name.startswith(("unix://", "@")):
+        return 0, False
+    _, colon, port = name.rpartition(":")
+    return (int(port), bool(colon)) if port.isascii() and port.isdigit() else None
+
+
+def egress_listener(scope: Scope, port: int, bind: str) -> EgressListener | None:
+    """The egress listener that serves a port, or the socket `bind` when the port is 0; the catch-all is last."""
+    for listener in scope.egress:
+        declared = listener.declared
+        if declared is None or declared.port is None:
+            return listener
+        if declared.port.number == port and (port or declared.bind == bind):
+            return listener
+    return None
+
+
+def _is_http_proxy(listener: EgressListener) -> bool:
+    declared = listener.declared
+    if declared is None or declared.port is None:
+        return False
+    return parse_protocol(declared.port.protocol) is Protocol.HTTP_PROXY
+
+
+def _hosts(snap: Snapshot, node: Node, scope: Scope, listener: EgressListener, port: int) -> list[routes.VirtualHost]:
+    services = _services(listener, port)
+    rules = listener.virtual_services
+    chosen = list(rules) if port == HTTP_PORT else for_services(rules, services)
+    route_scope = RouteScope(
+        port=port,
+        gateways=frozenset({MESH_GATEWAY}),
+        labels=node.labels,
+        namespace=node.namespace,
+        service=services.get,
+        hash_of=lambda destination: hash_of_destination(scope, node, destination),
+        retries=snap.mesh.default_http_retry_policy,
+    )
+    options = HostOptions(
+        dns_domain=node.dns_domain,
+        address=lambda svc: address_for(svc, node),
+        service_hash=lambda svc, p: hash_of_service(scope, node, svc, p),
+        every_port=port == 0,
+        attempt_count=attempt_count(snap, node),
+    )
+    return virtual_hosts(chosen, services, route_scope, options)
+
+
+def _services(listener: EgressListener, port: int) -> dict[str, Service]:
+    """The listener's services that have the port, each with that port only; all of them for port 0."""
+    if port == 0:
+        return {svc.host: svc for svc in listener.services}
+    found = ((svc, svc.port(port)) for svc in listener.services)
+    return {svc.host: svc if len(svc.ports) == 1 else replace(svc, ports=(p,)) for svc, p in found if p is not None}
+
+
+def _only(hosts: list[routes.VirtualHost], name: str) -> list[routes.VirtualHost]:
+    """The virtual host of one detected service port, for whatever authority."""
+    found = [host for host in hosts if host.name == name] or hosts
+    if len(found) == 1:
+        del found[0].domains[:]
+        found[0].domains.append("*")
+    return found
+
+
+def catch_all(snap: Snapshot, node: Node) -> routes.VirtualHost:
+    """What happens to requests for hosts that nobody knows."""
+    policy = outbound_policy(snap, node)
+    out = routes.VirtualHost(domains=["*"], include_request_attempt_count=attempt_count(snap, node))
+    route = out.routes.add(match=routes.RouteMatch(prefix="/"))
+    if policy.mode == BLOCK:
+        out.name = route.name = "block_all"
+        route.direct_response.status = 502
+        return out
+    dynamic = policy.mode == ALLOW_ANY_DYNAMIC_DNS
+    out.name = route.name = "allow_any_dynamic_dns" if dynamic else "allow_any"
+    route.route.cluster = DYNAMIC_DNS if dynamic else PASSTHROUGH
+    if policy.egress_proxy is not None:
+        route.route.cluster = destination_cluster(policy.egress_proxy, None, 0)
+    route.route.timeout.CopyFrom(PbDuration())
+    route.route.max_grpc_timeout.CopyFrom(PbDuration())
+    return out
