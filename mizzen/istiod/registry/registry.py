@@ -13,6 +13,7 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.objects import Change, Key, Objects
 from mizzen.istiod.registry import entries as service_entries
 from mizzen.istiod.registry import kubernetes
+from mizzen.istiod.registry.aliases import with_aliases
 from mizzen.istiod.registry.model import Endpoint, Resolution, Service, ServiceTarget
 from mizzen.istiod.registry.protocol import Protocol
 from mizzen.istiod.registry.workloads import Identity, Workload, entry_workload, node_locality, pod_workload, selects
@@ -101,7 +102,7 @@ class Registry:
 
     def _index_services(self) -> None:
         every = [svc for services in self.sources.values() for svc in services]
-        self.services = tuple(sorted(every, key=lambda s: (s.created, f"{s.name}.{s.namespace}")))
+        self.services = with_aliases(sorted(every, key=lambda s: (s.created, f"{s.name}.{s.namespace}")))
         by_host: dict[str, list[Service]] = {}
         for svc in self.services:
             by_host.setdefault(svc.host, []).append(svc)

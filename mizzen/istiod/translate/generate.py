@@ -11,12 +11,20 @@ from google.protobuf.message import Message
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.routes import route_configuration
+from mizzen.istiod.xds import types
 
 Named = tuple[str, Message]
 Generator = Callable[[Snapshot, Node, tuple[str, ...]], list[Named]]
 
 
-TYPES: dict[str, Generator] = {}
+def _routes(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    return [(name, route_configuration(snap, node, name)) for name in names]
+
+
+TYPES: dict[str, Generator] = {
+    types.RDS: _routes,
+}
 """Type URL → generator. Wildcard types (LDS, CDS, NDS) ignore the names; the others answer only what they know."""
 
 

@@ -59,7 +59,7 @@ def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 def semantics(virtual_service: VirtualService) -> str:
     """`gateway` or `ingress` for routes made of the Gateway API's or an Ingress's objects, else ""."""
     annotations = virtual_service.metadata.annotations or {}
-    return annotations.get(SEMANTICS_ANNOTATION, "")
+    return str(annotations.get(SEMANTICS_ANNOTATION, ""))
 
 
 def config_path(virtual_service: VirtualService) -> str:
