@@ -1,0 +1,1 @@
+"""Authorization policies and request authentication as filters; TLS contexts."""
