@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.listeners import listeners
 from mizzen.istiod.translate.routes import route_configuration
 from mizzen.istiod.xds import types
 
@@ -22,7 +23,12 @@ def _routes(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
     return [(name, route_configuration(snap, node, name)) for name in names]
 
 
+def _listeners(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    return [(listener.name, listener) for listener in listeners(snap, node)]
+
+
 TYPES: dict[str, Generator] = {
+    types.LDS: _listeners,
     types.RDS: _routes,
 }
 """Type URL → generator. Wildcard types (LDS, CDS, NDS) ignore the names; the others answer only what they know."""

@@ -67,8 +67,8 @@ def typed_struct(type_url: str, value: Mapping[str, Any]) -> any_pb2.Any:
 
 
 def address(host: str, port: int) -> address_pb2.Address:
-    """A TCP socket's address; a path (leading / or @) is a Unix socket."""
-    if host.startswith(("/", "@")):
+    """A TCP socket's address; with port 0 the host is the path of a Unix socket."""
+    if port == 0:
         return address_pb2.Address(pipe=address_pb2.Pipe(path=host))
     return address_pb2.Address(socket_address=address_pb2.SocketAddress(address=host, port_value=port))
 

@@ -1,0 +1,27 @@
+"""LDS: the listeners of a proxy, one ordered list of producers per type of proxy.
+
+Takes a snapshot and a proxy, gives Listener messages; of two with one name the first stays.
+Not here: the producers (listeners_outbound.py, listeners_inbound.py, gateways.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from mizzen.istiod.node import Node
+from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.listeners_inbound import inbound_listeners
+
+Producer = Callable[[Snapshot, Node], list[Any]]
+SIDECAR: tuple[Producer, ...] = (inbound_listeners,)
+ROUTER: tuple[Producer, ...] = ()
+
+
+def listeners(snap: Snapshot, node: Node) -> list[Any]:
+    """All listeners of a proxy."""
+    out: dict[str, Any] = {}
+    for produce in ROUTER if node.is_router else SIDECAR:
+        for listener in produce(snap, node):
+            out.setdefault(listener.name, listener)
+    return list(out.values())
