@@ -7,13 +7,18 @@ import asyncio
 from mizzen.kube.client import Client
 from mizzen.kube.controller import Controller, run_controller
 from mizzen.kube.informer import Informers
+from mizzen.runtime.controllers.daemonset import DaemonSetController
 from mizzen.runtime.controllers.deployment import DeploymentController
+from mizzen.runtime.controllers.disruption import DisruptionController
 from mizzen.runtime.controllers.endpointslice import EndpointSliceController
 from mizzen.runtime.controllers.events import Recorder
 from mizzen.runtime.controllers.garbage_controller import GarbageCollector
+from mizzen.runtime.controllers.job import JobController
 from mizzen.runtime.controllers.namespace import NamespaceController
+from mizzen.runtime.controllers.nodes import HeartbeatController, NodeController, PodCollector
 from mizzen.runtime.controllers.replicaset import ReplicaSetController
 from mizzen.runtime.controllers.serviceaccount import RootCertificateController, ServiceAccountController
+from mizzen.runtime.controllers.statefulset import StatefulSetController
 from mizzen.runtime.controllers.writes import Writer
 
 
@@ -26,7 +31,14 @@ def controllers(client: Client, informers: Informers, root_pem: str) -> list[tup
         (RootCertificateController(writer, root_pem), 1),
         (DeploymentController(writer, Recorder(client, "deployment-controller")), 4),
         (ReplicaSetController(writer, Recorder(client, "replicaset-controller")), 4),
+        (StatefulSetController(writer, Recorder(client, "statefulset-controller")), 2),
+        (DaemonSetController(writer, Recorder(client, "daemonset-controller")), 2),
+        (JobController(writer, Recorder(client, "job-controller")), 2),
         (EndpointSliceController(writer), 4),
+        (DisruptionController(writer), 1),
+        (NodeController(writer), 1),
+        (HeartbeatController(writer), 1),
+        (PodCollector(writer), 1),
     ]
 
 
