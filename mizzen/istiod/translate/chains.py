@@ -15,11 +15,9 @@ import msgspec
 from envoy.config.core.v3 import address_pb2
 from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.listener.v3 import listener_pb2
-from envoy.extensions.filters.listener.http_inspector.v3 import http_inspector_pb2
-from envoy.extensions.filters.listener.tls_inspector.v3 import tls_inspector_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 
-from mizzen.istiod.translate.messages import duration, pack
+from mizzen.istiod.translate.messages import duration
 
 HTTP_ALPNS = ("http/1.1", "h2c")
 """What the HTTP inspector finds on a connection in the clear."""
@@ -90,18 +88,6 @@ def inspects_tls(chains: Iterable[Chain]) -> bool:
 def inspects_http(chains: Iterable[Chain]) -> bool:
     """Whether the first bytes have to be read to tell HTTP from the rest."""
     return any(set(HTTP_ALPNS) & set(chain.application_protocols) for chain in chains)
-
-
-def tls_inspector() -> components.ListenerFilter:
-    """Reads SNI and ALPN of a TLS ClientHello."""
-    config = tls_inspector_pb2.TlsInspector(initial_read_buffer_size=UInt32Value(value=512))
-    return components.ListenerFilter(name="envoy.filters.listener.tls_inspector", typed_config=pack(config))
-
-
-def http_inspector() -> components.ListenerFilter:
-    """Tells HTTP/1 and HTTP/2 in the clear from everything else."""
-    config = http_inspector_pb2.HttpInspector()
-    return components.ListenerFilter(name="envoy.filters.listener.http_inspector", typed_config=pack(config))
 
 
 def bind_address(bind: str, port: int) -> address_pb2.Address:

@@ -10,9 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2 as core
-from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.listener.v3 import listener_pb2
-from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 from msgspec.structs import replace
 
@@ -30,7 +28,6 @@ from mizzen.istiod.translate.chains import (
     bind_address,
     filter_chain,
     inspects_tls,
-    tls_inspector,
 )
 from mizzen.istiod.translate.filters import (
     ChainContext,
@@ -42,8 +39,7 @@ from mizzen.istiod.translate.filters import (
 )
 from mizzen.istiod.translate.gateway_tls import downstream_tls
 from mizzen.istiod.translate.gateways import BoundServer, PortServers, merged_gateway
-from mizzen.istiod.translate.messages import pack
-from mizzen.istiod.translate.stat_prefix import stat_name
+from mizzen.istiod.translate.listener_filters import tls_inspector
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope, l4_applies, routed, with_rule
 
 ISTIO_MUTUAL = "ISTIO_MUTUAL"
@@ -94,14 +90,11 @@ class GatewayListeners:
             out.connection_balance_config.exact_balance.SetInParent()
         return out
 
-    def _listener_filters(self, chains: Sequence[Chain]) -> list[components.ListenerFilter]:
+    def _listener_filters(self, chains: Sequence[Chain]) -> list[Any]:
         topology = self.ctx.proxy_config.gateway_topology
-        out = []
+        out: list[Any] = []
         if topology is not None and topology.proxy_protocol is not None:
-            config = proxy_protocol_pb2.ProxyProtocol()
-            out.append(
-                components.ListenerFilter(name="envoy.filters.listener.proxy_protocol", typed_config=pack(config))
-            )
+            out.append(proxy_protocol())
         return [*out, tls_inspector()] if inspects_tls(chains) else out
 
     def _http(self, protocol: Protocol, number: int, rds: str, stat_prefix: str) -> list[Any]:
@@ -185,9 +178,8 @@ class GatewayListeners:
 
     def _sni_dnat(self, svc: Service, port: ServicePort, subset: str) -> Chain:
         cluster = f"outbound_.{port.number}_.{subset}_.{svc.host}"
-        pattern = self.tcp.stat_pattern
-        prefix = stat_name(pattern, svc, port, port.number, subset) if pattern else cluster
         listen = ListenPort(port.number, port.protocol, port.name)
+        prefix = self.tcp.stat_prefix(svc, port, listen, subset)
         options = with_rule(TcpOptions(cluster=cluster, stat_prefix=prefix), self.tcp.rule(svc.host), subset, listen)
         ctx = ChainContext(self.snap, self.node, ListenerClass.OUTBOUND)  # no policies: what passes is encrypted
         return Chain(tcp_filter_chain(ctx, options), (cluster,), application_protocols=MTLS_ALPNS)

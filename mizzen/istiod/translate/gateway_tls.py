@@ -14,18 +14,16 @@ from mizzen.api.istio.gateway import Server, ServerTLSSettings
 from mizzen.api.istio.mesh import MeshConfig
 from mizzen.istiod.node import Node
 from mizzen.istiod.registry.protocol import parse_protocol
-from mizzen.istiod.translate.gateways import PASSTHROUGH_MODES
-from mizzen.istiod.translate.messages import pack
-from mizzen.istiod.translate.sds import (
+from mizzen.istiod.translate.credentials import (
     CA_SUFFIX,
-    DEFAULT_CERTIFICATE,
-    ROOT_CA,
     credential_name,
     credential_secret,
     file_certificate,
     file_root,
-    workload_secret,
 )
+from mizzen.istiod.translate.gateways import PASSTHROUGH_MODES
+from mizzen.istiod.translate.messages import pack
+from mizzen.istiod.translate.security import sds
 
 HTTP_ALPN = ("h2", "http/1.1")
 MUTUAL_MODES = ("MUTUAL", "ISTIO_MUTUAL")
@@ -66,9 +64,9 @@ def _is_https(server: Server) -> bool:
 def _workload_certificates(common: tls_pb2.CommonTlsContext, tls: ServerTLSSettings, node: Node) -> None:
     """The proxy's own certificate, and the mesh's roots for clients."""
     chain, key, root = (node.text(f"TLS_SERVER_{name}") for name in ("CERT_CHAIN", "KEY", "ROOT_CERT"))
-    own = workload_secret(file_certificate(chain, key) if chain and key else DEFAULT_CERTIFICATE)
+    own = sds.file(file_certificate(chain, key)) if chain and key else sds.workload(sds.WORKLOAD)
     common.tls_certificate_sds_secret_configs.append(own)
-    roots = workload_secret(file_root(root) if root else ROOT_CA)
+    roots = sds.file(file_root(root)) if root else sds.workload(sds.ROOT)
     _validate(common, roots, tls, pins=False)
 
 
@@ -90,11 +88,11 @@ def _files(common: tls_pb2.CommonTlsContext, tls: ServerTLSSettings) -> None:
     else:
         pairs = [(tls.server_certificate, tls.private_key)]
     for certificate, key in pairs:
-        name = file_certificate(certificate, key) if certificate and key else DEFAULT_CERTIFICATE
-        common.tls_certificate_sds_secret_configs.append(workload_secret(name))
+        own = sds.file(file_certificate(certificate, key)) if certificate and key else sds.workload(sds.WORKLOAD)
+        common.tls_certificate_sds_secret_configs.append(own)
     if tls.mode == "MUTUAL":
         roots = tls.ca_certificates or next((c.ca_certificates for c in tls.tls_certificates if c.ca_certificates), "")
-        _validate(common, workload_secret(file_root(roots) if roots else ROOT_CA), tls, pins=False)
+        _validate(common, sds.file(file_root(roots)) if roots else sds.workload(sds.ROOT), tls, pins=False)
 
 
 def _validate(

@@ -11,11 +11,15 @@ from typing import Any
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.gateway_listeners import gateway_listeners
+from mizzen.istiod.translate.http_proxy_listener import http_proxy_listener
 from mizzen.istiod.translate.listeners_inbound import inbound_listeners
+from mizzen.istiod.translate.listeners_outbound import outbound_listeners
+from mizzen.istiod.translate.virtual_outbound import virtual_outbound
 
 Producer = Callable[[Snapshot, Node], list[Any]]
-SIDECAR: tuple[Producer, ...] = (inbound_listeners,)
-ROUTER: tuple[Producer, ...] = ()
+SIDECAR: tuple[Producer, ...] = (outbound_listeners, http_proxy_listener, virtual_outbound, inbound_listeners)
+ROUTER: tuple[Producer, ...] = (gateway_listeners,)
 
 
 def listeners(snap: Snapshot, node: Node) -> list[Any]:

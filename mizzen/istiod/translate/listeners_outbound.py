@@ -12,7 +12,6 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2 as core
-from envoy.config.listener.v3 import listener_components_pb2 as components
 from envoy.config.listener.v3 import listener_pb2
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from msgspec.structs import replace
@@ -32,12 +31,11 @@ from mizzen.istiod.translate.chains import (
     additional_addresses,
     bind_address,
     filter_chain,
-    http_inspector,
     inspects_http,
     inspects_tls,
-    tls_inspector,
 )
 from mizzen.istiod.translate.filters import ChainContext, HttpOptions, ListenerClass, http_filter_chain
+from mizzen.istiod.translate.listener_filters import http_inspector, tls_inspector
 from mizzen.istiod.translate.messages import duration
 from mizzen.istiod.translate.tcp_chains import TcpChains, dns_cache
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope
@@ -229,7 +227,7 @@ def accept_options(out: listener_pb2.Listener, node: Node, bound: bool) -> None:
         out.connection_balance_config.exact_balance.SetInParent()
 
 
-def _listener_filters(chains: Iterable[Chain], inspected: bool) -> list[components.ListenerFilter]:
+def _listener_filters(chains: Iterable[Chain], inspected: bool) -> list[Any]:
     tls = [tls_inspector()] if inspects_tls(chains) else []
     return [*tls, http_inspector()] if inspected else tls
 

@@ -20,7 +20,7 @@ from mizzen.istiod.snapshot.scope import Scope
 from mizzen.istiod.translate.filters import TcpOptions
 from mizzen.istiod.translate.route_scope import cluster_name, destination_cluster
 from mizzen.istiod.translate.route_virtual_service import has_labels
-from mizzen.istiod.translate.stat_prefix import stat_name
+from mizzen.istiod.translate.stat_names import expand
 
 
 class ListenPort(msgspec.Struct, frozen=True):
@@ -44,6 +44,13 @@ class TcpScope(msgspec.Struct, frozen=True):
             return None
         found = self.scope.destination_rule(self.node, host)
         return found.spec if found is not None else None
+
+    def stat_prefix(self, svc: Service, port: ServicePort | None, listen: ListenPort, subset: str = "") -> str:
+        """The name in statistics by the mesh's pattern, "" = the cluster's; port: None when the service has no such."""
+        if not self.stat_pattern:
+            return ""
+        own = port or ServicePort(listen.name, listen.number, listen.protocol)
+        return expand(self.stat_pattern, svc, own, subset)
 
 
 def l4_applies(
@@ -71,8 +78,8 @@ def routed(destinations: Sequence[RouteDestination], vs: VirtualService, port: L
         service = tcp.scope.by_host.get(first.host)
         cluster = destination_cluster(first, service, port.number)
         prefix = ""
-        if tcp.stat_pattern and service is not None:
-            prefix = stat_name(tcp.stat_pattern, service, service.port(port.number), port.number, first.subset)
+        if service is not None:
+            prefix = tcp.stat_prefix(service, service.port(port.number), port, first.subset)
         return with_rule(TcpOptions(cluster=cluster, stat_prefix=prefix), rule, first.subset, port)
     weighted = tuple(
         (destination_cluster(d.destination, tcp.scope.by_host.get(d.destination.host), port.number), d.weight)
@@ -87,7 +94,7 @@ def service_route(svc: Service, port: ListenPort, tcp: TcpScope) -> TcpOptions:
     """The TCP proxy of a service without a rule: the cluster of the port, or of the service's only port."""
     own: ServicePort | None = svc.ports[0] if len(svc.ports) == 1 else svc.port(port.number)
     number = own.number if own is not None else port.number
-    prefix = stat_name(tcp.stat_pattern, svc, own, number) if tcp.stat_pattern else ""
+    prefix = tcp.stat_prefix(svc, own, port)
     options = TcpOptions(cluster=cluster_name(number, "", svc.host), stat_prefix=prefix)
     return with_rule(options, tcp.rule(svc.host), "", port)
 

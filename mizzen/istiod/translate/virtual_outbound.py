@@ -18,9 +18,10 @@ from google.protobuf.wrappers_pb2 import UInt32Value
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.addresses import wildcards
-from mizzen.istiod.translate.chains import HTTP_ALPNS, bind_address, http_inspector
+from mizzen.istiod.translate.chains import HTTP_ALPNS, bind_address
 from mizzen.istiod.translate.filters import ChainContext, HttpOptions, ListenerClass, TcpOptions, http_filter_chain
 from mizzen.istiod.translate.filters.network import blackhole_filters, tcp_filter_chain
+from mizzen.istiod.translate.listener_filters import http_inspector
 from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK, outbound_policy
 from mizzen.istiod.translate.route_scope import destination_cluster
 from mizzen.istiod.translate.telemetry.access_log import access_logs

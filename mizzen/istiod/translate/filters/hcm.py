@@ -101,9 +101,9 @@ def _request_id(ctx: ChainContext, manager: Any) -> None:
 
 
 def _server_name(ctx: ChainContext, manager: Any) -> None:
-    if ctx.cls is ListenerClass.OUTBOUND:
-        return
     server = ctx.headers.server
+    if ctx.cls is ListenerClass.OUTBOUND and server is None:
+        return
     if server is not None and server.disabled:
         manager.server_header_transformation = Hcm.PASS_THROUGH
     else:

@@ -12,7 +12,7 @@ from envoy.config.core.v3 import config_source_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from google.protobuf import duration_pb2
 
-from mizzen.istiod.translate.messages import ADS_CONFIG, V3, grpc_cluster
+from mizzen.istiod.translate.messages import V3, grpc_cluster
 
 WORKLOAD, ROOT = "default", "ROOTCA"
 SdsSecretConfig = secret_pb2.SdsSecretConfig
@@ -56,4 +56,4 @@ def file(name: str, file_credentials: bool = False) -> Any:
 @cache
 def credential(name: str) -> Any:
     """A credential that istiod serves over ADS, by its full resource name."""
-    return SdsSecretConfig(name=name, sds_config=ADS_CONFIG)
+    return SdsSecretConfig(name=name, sds_config=_ADS)
