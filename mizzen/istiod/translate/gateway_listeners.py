@@ -39,7 +39,7 @@ from mizzen.istiod.translate.filters import (
 )
 from mizzen.istiod.translate.gateway_tls import downstream_tls
 from mizzen.istiod.translate.gateways import BoundServer, PortServers, merged_gateway
-from mizzen.istiod.translate.listener_filters import tls_inspector
+from mizzen.istiod.translate.listener_filters import proxy_protocol, tls_inspector
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope, l4_applies, routed, with_rule
 
 ISTIO_MUTUAL = "ISTIO_MUTUAL"
