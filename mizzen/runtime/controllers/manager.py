@@ -7,9 +7,11 @@ import asyncio
 from mizzen.kube.client import Client
 from mizzen.kube.controller import Controller, run_controller
 from mizzen.kube.informer import Informers
+from mizzen.runtime.controllers.cronjob import CronJobController
 from mizzen.runtime.controllers.daemonset import DaemonSetController
 from mizzen.runtime.controllers.deployment import DeploymentController
 from mizzen.runtime.controllers.disruption import DisruptionController
+from mizzen.runtime.controllers.endpoints import EndpointsController, MirroringController
 from mizzen.runtime.controllers.endpointslice import EndpointSliceController
 from mizzen.runtime.controllers.events import Recorder
 from mizzen.runtime.controllers.garbage_controller import GarbageCollector
@@ -17,8 +19,10 @@ from mizzen.runtime.controllers.job import JobController
 from mizzen.runtime.controllers.namespace import NamespaceController
 from mizzen.runtime.controllers.nodes import HeartbeatController, NodeController, PodCollector
 from mizzen.runtime.controllers.replicaset import ReplicaSetController
+from mizzen.runtime.controllers.roles import AggregationController
 from mizzen.runtime.controllers.serviceaccount import RootCertificateController, ServiceAccountController
 from mizzen.runtime.controllers.statefulset import StatefulSetController
+from mizzen.runtime.controllers.volumes import VolumeBinder, VolumeStatus
 from mizzen.runtime.controllers.writes import Writer
 
 
@@ -34,11 +38,17 @@ def controllers(client: Client, informers: Informers, root_pem: str) -> list[tup
         (StatefulSetController(writer, Recorder(client, "statefulset-controller")), 2),
         (DaemonSetController(writer, Recorder(client, "daemonset-controller")), 2),
         (JobController(writer, Recorder(client, "job-controller")), 2),
+        (CronJobController(writer, Recorder(client, "cronjob-controller")), 1),
         (EndpointSliceController(writer), 4),
+        (EndpointsController(writer), 2),
+        (MirroringController(writer), 1),
         (DisruptionController(writer), 1),
         (NodeController(writer), 1),
         (HeartbeatController(writer), 1),
         (PodCollector(writer), 1),
+        (AggregationController(writer), 1),
+        (VolumeBinder(writer), 1),
+        (VolumeStatus(writer), 1),
     ]
 
 
