@@ -27,6 +27,7 @@ MESH, INSPECT, PARTS = "The mesh on this machine", "Check and inspect", "Parts, 
 
 COMMANDS: tuple[Entry, ...] = (
     Entry("xds", "mizzen.istiod.commands:xds", "What proxies are served", INSPECT),
+    Entry("kube-inject", "mizzen.istiod.inject.commands:kube_inject", "Inject the proxy into a manifest", INSPECT),
     Entry(
         "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
     ),
