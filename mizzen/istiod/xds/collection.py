@@ -1,0 +1,137 @@
+"""The resources of one type as one group of equal proxies sees them, in serialised form, shared by all of the group.
+
+A collection generates with the group's view of the mesh, keeps each resource's bytes, and numbers its changes: `serial` grows
+with each refresh that changed something, and `changed_since` tells which names a client that has seen some serial lacks.
+What is unchanged in content is no change, so nothing is sent for it. Not here: which proxies are equal (views.py), what a
+configuration change may touch (affects.py), sending.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterable, Sequence
+from typing import Any
+
+from mizzen.istiod.xds.encode import Entry, pack, resources
+from mizzen.istiod.xds.types import NAMED, short_name
+
+log = logging.getLogger(__name__)
+
+# names → (name, message or its serialised bytes); None asks for everything of a wildcard type.
+Generate = Callable[[Collection[str] | None], Iterable[tuple[str, Any]]]
+
+
+class Interner:
+    """Equal bytes of equally named resources are kept once, whatever collections they are in."""
+
+    def __init__(self) -> None:
+        self._last: dict[tuple[str, str], Entry] = {}
+
+    def entry(self, type_url: str, name: str, packed: bytes) -> Entry:
+        known = self._last.get((type_url, name))
+        if known is not None and known.any == packed:
+            return known
+        made = self._last[type_url, name] = Entry(name, packed)
+        return made
+
+    def clear(self) -> None:
+        """Forget what was last seen; entries in use stay."""
+        self._last.clear()
+
+
+class ResourceCollection:
+    """One type, one view. `generate` is replaced whenever the snapshot is. users: how many watches hold it."""
+
+    def __init__(self, type_url: str, generate: Generate, interner: Interner) -> None:
+        self.type_url, self.generate, self.users = type_url, generate, 0
+        self.entries: dict[str, Entry] = {}
+        self.serial = 0
+        self.errors = 0
+        self._interner = interner
+        self._asked: set[str] = set()  # names that were generated once, whether there was something or not
+        self._changed: dict[str, int] = {}  # name → serial of its last change, oldest first
+        self._stale: set[str] = set()
+        self._all_stale = type_url not in NAMED
+        self._bodies: dict[tuple[bool, frozenset[str] | None], bytes] = {}
+
+    def mark(self, names: Iterable[str] | None) -> None:
+        """These names (None: all) may differ in the current snapshot; they are generated when next looked at."""
+        if names is None:
+            self._all_stale = True
+        else:
+            self._stale.update(self._asked.intersection(names) if self.type_url in NAMED else names)
+
+    @property
+    def stale(self) -> bool:
+        return self._all_stale or bool(self._stale)
+
+    def refresh(self) -> None:
+        """Generate what is stale. A failure leaves what was there, is logged and counted."""
+        if not self.stale:
+            return
+        if self.type_url in NAMED or not self._all_stale:
+            wanted: Collection[str] | None = set(self._asked) if self._all_stale else set(self._stale)
+        else:
+            wanted = None
+        self._all_stale, self._stale = False, set()
+        self._generate(wanted)
+
+    def ensure(self, names: Collection[str]) -> None:
+        """Generate the names of a NAMED type that were never asked for."""
+        missing = set(names) - self._asked
+        if missing:
+            self._asked |= missing
+            self._generate(missing)
+
+    def changed_since(self, seen: int) -> list[str]:
+        """The names that changed, appeared or vanished after serial `seen`."""
+        names = []
+        for name in reversed(self._changed):
+            if self._changed[name] <= seen:
+                break
+            names.append(name)
+        return names
+
+    def body(self, names: Collection[str] | None, delta: bool) -> bytes:
+        """The `resources` of a response with these names (None: all there are); names without a resource are left out."""
+        key = (delta, None if names is None else frozenset(names))
+        body = self._bodies.get(key)
+        if body is None:
+            found = self.entries.values() if names is None else self._ordered(names)
+            body = self._bodies[key] = resources(found, delta)
+        return body
+
+    def forget_bodies(self) -> None:
+        """Free the joined forms; they are made again when needed."""
+        self._bodies.clear()
+
+    def _ordered(self, names: Collection[str]) -> Sequence[Entry]:
+        found = (self.entries.get(name) for name in sorted(names))
+        return [entry for entry in found if entry is not None]
+
+    def _generate(self, names: Collection[str] | None) -> None:
+        try:
+            made = {name: pack(self.type_url, message) for name, message in self.generate(names)}
+        except Exception:  # one resource type of one view: the others go on, this one keeps its last good state
+            self.errors += 1
+            log.exception("generating %s for %s", short_name(self.type_url), "all" if names is None else sorted(names)[:5])
+            return
+        gone = [name for name in (self.entries if names is None else names) if name not in made and name in self.entries]
+        changed = []
+        for name, packed in made.items():
+            old = self.entries.get(name)
+            if old is None or old.any != packed:
+                self.entries[name] = self._interner.entry(self.type_url, name, packed)
+                changed.append(name)
+        for name in gone:
+            del self.entries[name]
+        self._record([*changed, *gone])
+
+    def _record(self, names: list[str]) -> None:
+        if not names:
+            return
+        self.serial += 1
+        self._bodies.clear()
+        for name in names:
+            self._changed.pop(name, None)
+            self._changed[name] = self.serial

@@ -1,0 +1,149 @@
+"""The meeting place of the mesh's snapshot and the proxies' streams: shared collections, and who must look at a change.
+
+Takes new snapshots with the changes that led to them (`publish`), hands collections to connections, wakes them. Proxies
+whose views are equal (views.py) share one collection, so each resource is made and serialised once for all of them.
+Not here: reading configuration (config/), sockets (server.py).
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import time
+from collections.abc import Collection, Hashable, Iterable
+from datetime import UTC, datetime
+from typing import Any, Protocol
+
+from mizzen.api.errors import PeerError
+from mizzen.istiod.node import Node
+from mizzen.istiod.objects import Change
+from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.xds import affects, views
+from mizzen.istiod.xds.collection import Interner, ResourceCollection
+from mizzen.istiod.xds.connection import Connection
+from mizzen.istiod.xds.types import SDS
+
+log = logging.getLogger(__name__)
+
+
+class Generator(Protocol):
+    """translate.generate."""
+
+    def __call__(
+        self, snap: Snapshot, node: Node, type_url: str, names: Collection[str] | None
+    ) -> Iterable[tuple[str, Any]]: ...
+
+
+class Observer(Protocol):
+    """What the hub tells the metrics."""
+
+    def pushed(self, type_url: str, size: int) -> None: ...
+
+    def converged(self, seconds: float) -> None: ...
+
+
+class Hub:
+    """One mesh. Not ready (no snapshot) until the first `publish`."""
+
+    def __init__(self, generate: Generator, observer: Observer | None = None) -> None:
+        self.snapshot: Snapshot | None = None
+        self.version = ""
+        self.connections: dict[str, Connection] = {}
+        self.collections: dict[tuple[str, Hashable], ResourceCollection] = {}
+        self._generate, self._observer = generate, observer
+        self._interner = Interner()
+        self._numbers = itertools.count(1)
+        self._pushes = itertools.count(1)
+        self._keys: dict[int, tuple[str, Hashable]] = {}
+
+    @property
+    def ready(self) -> bool:
+        return self.snapshot is not None
+
+    # Snapshots
+
+    def publish(self, snapshot: Snapshot, changes: Collection[Change], started: float | None = None) -> None:
+        """A new snapshot. changes: what differs from the last one; started: monotonic time of the first of them."""
+        before, self.snapshot = self.snapshot, snapshot
+        stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+        self.version = f"{stamp}/{next(self._pushes)}"
+        touched = {url: affects.names(url, changes, before, snapshot) for url in {key[0] for key in self.collections}}
+        for (type_url, _), resources in self.collections.items():
+            names = touched[type_url]
+            if names is None or names:
+                resources.mark(names)
+        if affects.moves_nodes(changes):
+            self._place_all(snapshot)
+        since = time.monotonic() if started is None else started
+        for connection in self.connections.values():
+            connection.push(since)
+
+    def push_all(self) -> None:
+        """Make everything anew and send what differs: a proxy's own push request, or a debug one."""
+        for resources in self.collections.values():
+            resources.mark(None)
+        for connection in self.connections.values():
+            connection.push(time.monotonic())
+
+    def _place_all(self, snapshot: Snapshot) -> None:
+        for connection in self.connections.values():
+            node = snapshot.place(connection.raw)
+            new = {url: views.key(snapshot, node, url, connection.identity) for url in connection.views}
+            if new != connection.views or node.ips != connection.node.ips:
+                connection.views = {}
+                connection.moved()
+            connection.node = node
+
+    # Streams
+
+    def connect(self, raw: Node, identity: str | None, peer: str, delta: bool) -> Connection:
+        """A stream of the proxy that says it is `raw`; the caller has checked that it may say so."""
+        if self.snapshot is None:
+            raise PeerError("not ready")
+        node = self.snapshot.place(raw)
+        connection = Connection(next(self._numbers), node, raw, identity, peer, delta, self)
+        if self._observer is not None:
+            connection.converged = self._observer.converged
+        self.connections[connection.id] = connection
+        return connection
+
+    def disconnect(self, connection: Connection) -> None:
+        connection.close()
+        self.connections.pop(connection.id, None)
+
+    # What connections ask (connection.Source)
+
+    def acquire(self, connection: Connection, type_url: str) -> ResourceCollection:
+        snapshot, node = self.snapshot, connection.node
+        assert snapshot is not None
+        view = connection.views.get(type_url)
+        if view is None:
+            view = connection.views[type_url] = views.key(snapshot, node, type_url, connection.identity)
+        key = (type_url, view)
+        resources = self.collections.get(key)
+        if resources is None:
+
+            def generate(names: Collection[str] | None) -> Iterable[tuple[str, Any]]:
+                assert self.snapshot is not None
+                if type_url == SDS and connection.identity is None:
+                    return ()
+                return self._generate(self.snapshot, node, type_url, names)
+
+            resources = self.collections[key] = ResourceCollection(type_url, generate, self._interner)
+            self._keys[id(resources)] = key
+        resources.users += 1
+        return resources
+
+    def release(self, collection: ResourceCollection) -> None:
+        collection.users -= 1
+        if collection.users == 0:
+            self.collections.pop(self._keys.pop(id(collection)), None)
+
+    def sent(self, type_url: str, size: int) -> None:
+        if self._observer is not None:
+            self._observer.pushed(type_url, size)
+
+    def trim(self) -> None:
+        """Free what can be made again: joined bodies, and what the interner remembers."""
+        for resources in self.collections.values():
+            resources.forget_bodies()
