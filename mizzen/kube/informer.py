@@ -47,8 +47,11 @@ Handler = Callable[[Change], None]
 class Store:
     """Objects by key, and by the values of named index functions. No I/O."""
 
-    def __init__(self, indexes: Mapping[str, IndexFunction] | None = None) -> None:
+    def __init__(
+        self, indexes: Mapping[str, IndexFunction] | None = None, keep: Callable[[Object], Object] | None = None
+    ) -> None:
         self._objects: dict[Key, Object] = {}
+        self._keep = keep
         self._functions = dict(indexes or {})
         self._indexes: dict[str, dict[str, dict[Key, None]]] = {name: {} for name in self._functions}
 
@@ -84,7 +87,7 @@ class Store:
         if old is not None and _same_revision(old, obj):
             return None
         self._drop_indexes(key, old)
-        self._objects[key] = obj
+        self._objects[key] = obj if self._keep is None else self._keep(obj)
         for name, function in self._functions.items():
             for value in function(obj):
                 self._indexes[name].setdefault(value, {})[key] = None
@@ -120,7 +123,8 @@ class Informer:
     """One resource's copy. Call `run` in a task of yours; wait for `synced` before trusting an absence.
 
     missing_ok: a resource that the server does not know (its CRD is not installed) counts as synced and empty, and is
-    asked for again every MISSING_RETRY_S.
+    asked for again every MISSING_RETRY_S. keep: what the cache holds of an object (name, namespace, uid and
+    resourceVersion at least) when its handlers keep the rest themselves; they get the whole one as `new`.
     """
 
     def __init__(
@@ -133,8 +137,9 @@ class Informer:
         field_selector: str = "",
         indexes: Mapping[str, IndexFunction] | None = None,
         missing_ok: bool = False,
+        keep: Callable[[Object], Object] | None = None,
     ) -> None:
-        self.resource, self.store, self.synced = resource, Store(indexes), asyncio.Event()
+        self.resource, self.store, self.synced = resource, Store(indexes, keep), asyncio.Event()
         self._client, self._namespace, self._missing_ok = client, namespace, missing_ok
         self._labels, self._fields = label_selector, field_selector
         self._handlers: list[Handler] = []
@@ -161,7 +166,9 @@ class Informer:
             self.store.add_index(name, function)
 
     def observe(self, obj: Object) -> None:
-        """What a write of ours answered: kept as if its watch event had come, unless the watch is ahead of it already."""
+        """What a write of ours answered: kept as if its watch event had come, unless the watch is ahead of it
+        already.
+        """
         obj.setdefault("apiVersion", self.resource.api_version)
         obj.setdefault("kind", self.resource.kind)
         old = self.store.get(key_of(obj))

@@ -1,21 +1,22 @@
 """Which resources a change of configuration may touch: by type, and for endpoints and clusters by name.
 
-Takes changes, gives None ("all of this type may differ"), a set of names, or an empty set ("none can"). Erring towards more is
-safe: unchanged content is not sent again. Not here: comparing content (collection.py).
-Source: which kinds each of istiod's generators skips.
+Takes changes, gives None ("all of this type may differ"), a set of names, or an empty set ("none can"). Erring
+towards more is safe: unchanged content is not sent again. Not here: comparing content (collection.py). Source:
+which kinds each of istiod's generators skips.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 
-from mizzen.istiod.hostname import resolve_short
+from mizzen.istiod.hostname import resolve_host
 from mizzen.istiod.objects import Change
+from mizzen.istiod.registry.model import Resolution
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, NDS, RDS, SDS
 
 SECURITY = frozenset({"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy"})
-ENDPOINTS = frozenset({"EndpointSlice"})
+WORKLOADS = frozenset({"EndpointSlice", "Pod", "WorkloadEntry"})
 EXTENSIONS = frozenset({"Telemetry", "WasmPlugin", "TrafficExtension"})
 
 # What cannot change a resource of the type, whatever the object says.
@@ -59,9 +60,49 @@ def names(
     if type_url == EDS:
         hosts = _endpoint_hosts(relevant, before, after)
         return None if hosts is None else Hosts(hosts)
-    if type_url != EDS and all(c.kind in ENDPOINTS or c.kind == "Pod" for c in relevant):
-        return _without_endpoints(before, after)
+    if all(change.kind in WORKLOADS for change in relevant):
+        return () if type_url == RDS or not _seen_beyond_endpoints(before, after) else None
     return None
+
+
+def _changed_services(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:
+    """(host, namespace) of the services whose endpoints differ. Untouched ones are shared between snapshots."""
+    old, new = before.registry.endpoints, after.registry.endpoints
+    if old is new:
+        return set()
+    changed = {key for key, endpoints in new.items() if old.get(key) is not endpoints}
+    return changed | (old.keys() - new.keys())
+
+
+def _endpoint_hosts(changes: Iterable[Change], before: Snapshot, after: Snapshot) -> set[str] | None:
+    """Hosts whose ClusterLoadAssignments may differ; None = any."""
+    hosts = {host for host, _ in _changed_services(before, after)}
+    domain = after.options.config_domain
+    for change in changes:
+        if change.kind in ("Service", "ServiceEntry"):
+            for registry in (before.registry, after.registry):
+                hosts.update(svc.host for svc in registry.sources.get((change.kind, change.key), ()))
+        elif change.kind == "DestinationRule":
+            found = [
+                resolve_host(o.spec.host, change.key[0], domain) for o in (change.old, change.obj) if o is not None
+            ]
+            if any(host.startswith("*") for host in found):
+                return None
+            hosts.update(found)
+        elif change.kind not in WORKLOADS:
+            return None
+    return hosts
+
+
+def _seen_beyond_endpoints(before: Snapshot, after: Snapshot) -> bool:
+    """Whether changed endpoints show in clusters, listeners or names too: identities, headless and DNS services."""
+    for key in _changed_services(before, after):
+        found = [s for s in after.registry.by_host.get(key[0], ()) if s.namespace == key[1]]
+        if not found or any(s.resolution is not Resolution.CLIENT_SIDE_LB for s in found):
+            return True
+        if any(before.service_accounts(svc) != after.service_accounts(svc) for svc in found):
+            return True
+    return False
 
 
 class Hosts(set[str]):

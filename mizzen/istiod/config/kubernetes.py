@@ -1,0 +1,112 @@
+"""Configuration from a Kubernetes API server, ours or a real one: list-watch of every kind that the mesh is made of.
+
+Takes a client and a store. A kind whose CRD is missing counts as empty and is asked for again. Only what the
+mesh needs of an object is kept (`trim`), for most of a large cluster's Pods and Secrets is nothing to us. Not
+here: writing to the server.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any
+
+from mizzen.api import kinds
+from mizzen.istiod.config.store import ConfigStore, rough_key
+from mizzen.kube import Change, Client, Informer, Object, Resource
+from mizzen.kube.resource import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
+
+KUBERNETES: tuple[Resource, ...] = (NAMESPACES, NODES, PODS, SERVICES, ENDPOINT_SLICES, SECRETS, CONFIG_MAPS)
+
+# Secrets that are no certificates of the mesh; a large cluster is full of them.
+IGNORED_SECRETS = frozenset(
+    {"helm.sh/release.v1", "kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
+)
+CONFIG_MAP_KEYS = frozenset({"ca.crt", "cacert", "mesh", "meshNetworks", "values", "config"})
+POD_SPEC = ("serviceAccountName", "nodeName", "hostNetwork", "hostname", "subdomain")
+POD_STATUS = ("phase", "podIP", "podIPs", "conditions", "hostIP")
+CONTAINER = ("name", "ports", "image")
+META = (
+    "name",
+    "namespace",
+    "labels",
+    "annotations",
+    "uid",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "ownerReferences",
+)
+
+
+def istio_resources() -> list[Resource]:
+    """Every Istio kind, in its storage version."""
+    return [
+        Resource(kind.group, kind.storage_version, kind.plural, kind.namespaced, kind.kind)
+        for kind in kinds.ISTIO_KINDS
+    ]
+
+
+class KubernetesSource:
+    """One API server. `synced` when every kind has been listed once."""
+
+    def __init__(self, client: Client, store: ConfigStore, system_namespace: str = "istio-system") -> None:
+        self._store, self._system = store, system_namespace
+        self._resources = [*KUBERNETES, *istio_resources()]
+        self._informers = [Informer(client, r, missing_ok=True, keep=_identity) for r in self._resources]
+        self.synced = asyncio.Event()
+        for informer in self._informers:
+            informer.add_handler(self._changed)
+
+    async def run(self) -> None:
+        """Follow the server until cancelled."""
+        async with asyncio.TaskGroup() as tasks:
+            for informer in self._informers:
+                tasks.create_task(informer.run(), name=f"config {informer.resource}")
+            for informer in self._informers:
+                await informer.synced.wait()
+            self.synced.set()
+
+    def _changed(self, change: Change) -> None:
+        obj = change.object
+        key = rough_key(obj)
+        if change.type == "deleted" or not self._wanted(obj):
+            self._store.remove(key)
+            return
+        self._store.put(trim(obj), f"resourceVersion {obj['metadata'].get('resourceVersion')}")
+
+    def _wanted(self, obj: Object) -> bool:
+        if obj["kind"] == "Secret":
+            return obj.get("type") not in IGNORED_SECRETS
+        if obj["kind"] == "ConfigMap":
+            return bool(CONFIG_MAP_KEYS & (obj.get("data") or {}).keys())
+        return True
+
+
+def trim(obj: Object) -> Object:
+    """The object without what no part of the mesh reads."""
+    slim = {**obj, "metadata": _only(obj["metadata"], META)}
+    if obj["kind"] == "Pod":
+        spec, status = obj.get("spec") or {}, obj.get("status") or {}
+        containers = [_only(c, CONTAINER) for c in spec.get("containers") or ()]
+        slim["spec"] = {**_only(spec, POD_SPEC), "containers": containers}
+        slim["status"] = _only(status, POD_STATUS)
+        slim["status"]["conditions"] = [_only(c, ("type", "status")) for c in status.get("conditions") or ()]
+    elif obj["kind"] == "Node":
+        slim["spec"], slim["status"] = {}, _only(obj.get("status") or {}, ("addresses",))
+    elif obj["kind"] == "Namespace":
+        slim.pop("status", None)
+    return slim
+
+
+def _only(value: Object, fields: Iterable[str]) -> dict[str, Any]:
+    return {name: value[name] for name in fields if name in value}
+
+
+def _identity(obj: Object) -> Object:
+    """What an informer must remember of an object: which it is, and which revision of it."""
+    return {
+        "apiVersion": obj.get("apiVersion"),
+        "kind": obj.get("kind"),
+        "metadata": _only(obj["metadata"], ("name", "namespace", "uid", "resourceVersion")),
+    }

@@ -1,0 +1,193 @@
+"""The ADS service over gRPC: moves requests into connections and their responses out; decides nothing about resources.
+
+Takes a hub and an authenticator; gives the generic handler for grpc.aio servers, which may be added to several
+(plaintext and TLS ports). Not here: subscription rules, resources, credentials. Source:
+envoy.service.discovery.v3.AggregatedDiscoveryService.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from envoy.service.discovery.v3 import discovery_pb2
+
+from mizzen.api.errors import PeerError
+from mizzen.istiod.node import Node, from_xds
+from mizzen.istiod.xds.connection import Connection
+from mizzen.istiod.xds.hub import Hub
+from mizzen.istiod.xds.subscription import Request
+from mizzen.istiod.xds.types import HEALTH, is_debug, short_name
+
+log = logging.getLogger(__name__)
+
+SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
+END = grpc.aio.EOF
+
+
+class Refused(Exception):
+    """The stream is ended with this status."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code, self.details = code, details
+
+
+Authenticate = Callable[[Any], Awaitable[tuple[str, ...] | None]]
+"""From a grpc.aio context: the SPIFFE identities proven, () for none, None on a port without authentication."""
+Debug = Callable[[str, tuple[str, ...], Node, tuple[str, ...] | None, bool], bytes]
+"""(type URL, names, node, identities, delta) → one response, serialised. Raises Refused."""
+
+
+class AdsService:
+    """StreamAggregatedResources and DeltaAggregatedResources on one hub."""
+
+    def __init__(self, hub: Hub, authenticate: Authenticate, debug: Debug | None = None) -> None:
+        self._hub, self._authenticate, self._debug = hub, authenticate, debug
+
+    def handler(self) -> grpc.GenericRpcHandler:
+        """What a grpc.aio server is given. Responses are bytes already."""
+        whole = grpc.stream_stream_rpc_method_handler(
+            self._whole, request_deserializer=discovery_pb2.DiscoveryRequest.FromString
+        )
+        delta = grpc.stream_stream_rpc_method_handler(
+            self._delta, request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString
+        )
+        methods = {"StreamAggregatedResources": whole, "DeltaAggregatedResources": delta}
+        return grpc.method_handlers_generic_handler(SERVICE, methods)
+
+    async def _whole(self, _: Any, context: Any) -> None:
+        await self._serve(context, delta=False)
+
+    async def _delta(self, _: Any, context: Any) -> None:
+        await self._serve(context, delta=True)
+
+    async def _serve(self, context: Any, delta: bool) -> None:
+        try:
+            await Stream(self._hub, context, delta, self._debug).run(await self._authenticate(context))
+        except Refused as refused:
+            await context.abort(refused.code, refused.details)
+        except PeerError as error:
+            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+
+
+class Stream:
+    """One stream's two directions: a task that reads, and the writer, which is the RPC's own."""
+
+    def __init__(self, hub: Hub, context: Any, delta: bool, debug: Debug | None) -> None:
+        self._hub, self._context, self._delta, self._debug = hub, context, delta, debug
+        self._wake = asyncio.Event()
+        self._ended = False
+        self._debug_answers: list[bytes] = []
+
+    async def run(self, identities: tuple[str, ...] | None) -> None:
+        if not self._hub.ready:
+            raise Refused(grpc.StatusCode.UNAVAILABLE, "server is not ready to serve discovery information")
+        first = await self._first()
+        if first is None:
+            return
+        node = from_xds(first.node)
+        if is_debug(first.type_url):
+            await self._debug_only(first, node, identities)
+            return
+        identity = authorize(node, identities)
+        connection = self._hub.connect(node, identity, self._context.peer(), self._delta)
+        connection.wake = self._wake.set
+        log.info("ADS: new %sconnection %s", "delta " if self._delta else "", connection.id)
+        self._take(connection, first)
+        reader = asyncio.create_task(self._read(connection), name=f"ads reader {connection.id}")
+        try:
+            await self._write(connection)
+            await reader  # ended: its error is ours
+        finally:
+            reader.cancel()
+            self._hub.disconnect(connection)
+            log.info("ADS: connection %s terminated", connection.id)
+
+    async def _first(self) -> Any:
+        """The first request that is no health report; it must name the node. None when the client left before."""
+        while (message := await self._context.read()) is not END:
+            if message.type_url == HEALTH:
+                continue
+            if not message.node.id:
+                raise PeerError("missing node information")
+            return message
+        return None
+
+    async def _read(self, connection: Connection) -> None:
+        try:
+            while (message := await self._context.read()) is not END:
+                self._take(connection, message)
+        finally:
+            self._ended = True
+            self._wake.set()
+
+    def _take(self, connection: Connection, message: Any) -> None:
+        if message.type_url == HEALTH:
+            connection.health_error = message.error_detail.message if message.HasField("error_detail") else None
+            return
+        request = to_request(message, self._delta)
+        if request.error is not None:
+            log.warning("ADS: %s %s NACK: %s", short_name(request.type_url), connection.id, request.error)
+        connection.request(request)
+
+    async def _write(self, connection: Connection) -> None:
+        while not self._ended:
+            self._wake.clear()
+            while not self._ended and (message := connection.next_message()) is not None:
+                await self._context.write(message)
+            await self._wake.wait()
+
+    async def _debug_only(self, first: Any, node: Node, identities: tuple[str, ...] | None) -> None:
+        """A stream of a debugging tool: each request is answered on its own, nothing is pushed."""
+        message: Any = first
+        while message is not END and message is not None:
+            if is_debug(message.type_url) and not message.response_nonce and not message.HasField("error_detail"):
+                if self._debug is None:
+                    raise Refused(grpc.StatusCode.UNIMPLEMENTED, "no debug generator")
+                names = message.resource_names_subscribe if self._delta else message.resource_names
+                await self._context.write(self._debug(message.type_url, tuple(names), node, identities, self._delta))
+            message = await self._context.read()
+
+
+def to_request(message: Any, delta: bool) -> Request:
+    """A DiscoveryRequest or DeltaDiscoveryRequest as our own value."""
+    error = message.error_detail.message if message.HasField("error_detail") else None
+    if not delta:
+        return Request(
+            type_url=message.type_url,
+            nonce=message.response_nonce,
+            error=error,
+            names=tuple(message.resource_names),
+        )
+    return Request(
+        type_url=message.type_url,
+        nonce=message.response_nonce,
+        error=error,
+        subscribe=tuple(message.resource_names_subscribe),
+        unsubscribe=tuple(message.resource_names_unsubscribe),
+        initial=tuple(message.initial_resource_versions),
+    )
+
+
+def authorize(node: Node, identities: tuple[str, ...] | None) -> str | None:
+    """The proven identity that fits the node's namespace and service account; None on a port without authentication.
+
+    Raises Refused when none fits. Source: PILOT_ENABLE_XDS_IDENTITY_CHECK.
+    """
+    if identities is None:
+        return None
+    for identity in identities:
+        parts = identity.removeprefix("spiffe://").split("/")
+        if len(parts) != 5 or parts[1] != "ns" or parts[3] != "sa":
+            continue
+        if parts[2] == node.namespace and node.service_account in ("", parts[4]):
+            return identity
+    raise Refused(
+        grpc.StatusCode.PERMISSION_DENIED,
+        f"authorization failed: no identities ({', '.join(identities) or 'none'}) matched"
+        f" {node.namespace}/{node.service_account}",
+    )
