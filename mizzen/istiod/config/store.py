@@ -25,6 +25,7 @@ ObjectKey = tuple[str, Key]
 """(kind as objects.kind_of names it, (namespace, name))."""
 
 ISTIO_GROUPS = frozenset(kind.group for kind in kinds.ISTIO_KINDS)
+BUILT_IN_GROUPS = frozenset(kind.group for kind in kinds.KUBERNETES_KINDS)
 
 
 class Rejected(NamedTuple):
@@ -45,7 +46,7 @@ def decode(obj: Mapping[str, Any]) -> Any:
     Raises Invalid.
     """
     kind = kinds.kind_of(obj)
-    if kind.group in ISTIO_GROUPS:
+    if kind.group not in BUILT_IN_GROUPS:
         return kinds.decode(obj)
     try:
         return msgspec.convert(obj, kind.type, dec_hook=dec_hook)
