@@ -97,6 +97,13 @@ class ConfigStore:
             self.observe(key[0], "delete")
             self._note(key, old, None)
 
+    def restore(self, key: ObjectKey, old: Any) -> None:
+        """Put an object's former state back, without telling of a change."""
+        if old is None:
+            self.objects.pop(key, None)
+        else:
+            self.objects[key] = old
+
     def reject(self, key: ObjectKey, origin: str, errors: tuple[Invalid, ...]) -> tuple[Invalid, ...]:
         """Remember and log that the object was refused; its last good state, if any, stays."""
         kept = "; its last good state stays in force" if key in self.objects else ""

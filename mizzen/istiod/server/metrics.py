@@ -36,7 +36,9 @@ DEFINITIONS: dict[str, Definition] = {
     "pilot_xds_pushes": Definition("counter", "Pilot build and send errors for lds, rds, cds and eds."),
     "pilot_xds_push_time": Definition("histogram", "Total time in seconds Pilot takes to push.", SECONDS),
     "pilot_proxy_convergence_time": Definition(
-        "histogram", "Delay in seconds between config change and a proxy receiving all required configuration.", CONVERGENCE
+        "histogram",
+        "Delay in seconds between config change and a proxy receiving all required configuration.",
+        CONVERGENCE,
     ),
     "pilot_debounce_time": Definition(
         "histogram", "Delay in seconds between the first config enters debouncing and the merged push.", SECONDS
@@ -54,7 +56,9 @@ DEFINITIONS: dict[str, Definition] = {
     "pilot_xds_rds_reject": Definition("gauge", "Pilot rejected RDS."),
     "pilot_xds_expired_nonce": Definition("counter", "Total number of XDS requests with an expired nonce."),
     "pilot_total_xds_internal_errors": Definition("counter", "Total number of internal XDS errors in pilot."),
-    "pilot_total_rejected_configs": Definition("counter", "Total number of configs that Pilot had to reject or ignore."),
+    "pilot_total_rejected_configs": Definition(
+        "counter", "Total number of configs that Pilot had to reject or ignore."
+    ),
     "pilot_k8s_cfg_events": Definition("counter", "Events from k8s config."),
     "pilot_k8s_reg_events": Definition("counter", "Events from k8s registry."),
     "galley_validation_passed": Definition("counter", "Resource is valid"),
@@ -91,22 +95,22 @@ class Metrics:
         self._histograms: dict[str, dict[Labels, _Histogram]] = {}
         self.collectors: list[Callable[[], None]] = []
 
-    def add(self, name: str, amount: float = 1.0, **labels: str) -> None:
+    def add(self, name: str, amount: float = 1.0, /, **labels: str) -> None:
         values = self._values.setdefault(name, {})
         key = tuple(sorted(labels.items()))
         values[key] = values.get(key, 0.0) + amount
 
-    def set(self, name: str, value: float, **labels: str) -> None:
+    def set(self, name: str, value: float, /, **labels: str) -> None:
         self._values.setdefault(name, {})[tuple(sorted(labels.items()))] = value
 
     def clear(self, name: str) -> None:
         """Forget a gauge's values of all labels."""
         self._values.pop(name, None)
 
-    def get(self, name: str, **labels: str) -> float:
+    def get(self, name: str, /, **labels: str) -> float:
         return self._values.get(name, {}).get(tuple(sorted(labels.items())), 0.0)
 
-    def observe(self, name: str, value: float, **labels: str) -> None:
+    def observe(self, name: str, value: float, /, **labels: str) -> None:
         bounds = DEFINITIONS[name].buckets
         known = self._histograms.setdefault(name, {})
         key = tuple(sorted(labels.items()))

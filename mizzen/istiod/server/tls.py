@@ -1,9 +1,10 @@
 """The TLS port: ends TLS, asks for a client certificate without demanding one, and relays to the plaintext gRPC server.
 
-gRPC's Python server either demands a client certificate or does not ask; Istio's port 15012 takes callers with a certificate and
-callers with a token alike. So TLS ends here, and each relayed connection's local address stands for the certificate that was
-shown: `certificates` answers by the peer address that the gRPC server sees. Only URIs of verified certificates are kept.
-The serving certificate can be replaced while connections go on. Not here: what identities may do (ca/authenticate.py).
+gRPC's Python server either demands a client certificate or does not ask; Istio's port 15012 takes callers with a
+certificate and callers with a token alike. So TLS ends here, and each relayed connection's local address stands
+for the certificate that was shown: `certificates` answers by the peer address that the gRPC server sees. Only
+URIs of verified certificates are kept. The serving certificate can be replaced while connections go on. Not
+here: what identities may do (ca/authenticate.py).
 """
 
 from __future__ import annotations
@@ -129,3 +130,11 @@ def peer_uris(tls: ssl.SSLObject | None) -> tuple[str, ...]:
     except (ValueError, x509.ExtensionNotFound):
         return ()
     return tuple(names.value.get_values_for_type(x509.UniformResourceIdentifier))
+
+
+def https_context(chain: bytes, key: bytes) -> ssl.SSLContext:
+    """TLS 1.2 or newer for the webhooks; clients are not asked for certificates."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    load_cert_chain(context, chain, key)
+    return context

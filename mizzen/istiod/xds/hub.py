@@ -41,6 +41,10 @@ class Observer(Protocol):
 
     def converged(self, seconds: float) -> None: ...
 
+    def rejected(self, type_url: str, node: str, error: str) -> None: ...
+
+    def expired(self, type_url: str) -> None: ...
+
 
 class Hub:
     """One mesh. Not ready (no snapshot) until the first `publish`."""
@@ -50,7 +54,7 @@ class Hub:
         self.version = ""
         self.connections: dict[str, Connection] = {}
         self.collections: dict[tuple[str, Hashable], ResourceCollection] = {}
-        self._generate, self._observer = generate, observer
+        self._generate, self.observer = generate, observer
         self._interner = Interner()
         self._numbers = itertools.count(1)
         self._pushes = itertools.count(1)
@@ -102,8 +106,8 @@ class Hub:
             raise PeerError("not ready")
         node = self.snapshot.place(raw)
         connection = Connection(next(self._numbers), node, raw, identity, peer, delta, self)
-        if self._observer is not None:
-            connection.converged = self._observer.converged
+        if self.observer is not None:
+            connection.converged = self.observer.converged
         self.connections[connection.id] = connection
         return connection
 
@@ -140,8 +144,8 @@ class Hub:
             self.collections.pop(self._keys.pop(id(collection)), None)
 
     def sent(self, type_url: str, size: int) -> None:
-        if self._observer is not None:
-            self._observer.pushed(type_url, size)
+        if self.observer is not None:
+            self.observer.pushed(type_url, size)
 
     def trim(self) -> None:
         """Free what can be made again: joined bodies, and what the interner remembers."""

@@ -133,6 +133,11 @@ class Stream:
         if request.error is not None:
             log.warning("ADS: %s %s NACK: %s", short_name(request.type_url), connection.id, request.error)
         connection.request(request)
+        if self._hub.observer is not None:
+            if request.error is not None:
+                self._hub.observer.rejected(request.type_url, connection.node.name, request.error)
+            while connection.subscriptions.expired:
+                self._hub.observer.expired(connection.subscriptions.expired.popitem()[0])
 
     async def _write(self, connection: Connection) -> None:
         while not self._ended:

@@ -1,0 +1,211 @@
+"""The whole control plane, put together: sources → store → pushes → hub → ports; the CA; what is kept in the cluster.
+
+Takes `ServerOptions`; `start` brings it up in an order that refuses what cannot work before anything is served,
+`run` keeps it going, `stop` ends it. Not here: any of the parts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Coroutine
+from datetime import UTC, datetime
+from typing import Any
+
+from mizzen.api.errors import Invalid, UsageError
+from mizzen.istiod.ca import spiffe
+from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, TokenReviewer
+from mizzen.istiod.ca.authority import Authority, serving_names
+from mizzen.istiod.ca.persist import FolderKeeper, Keeper, NowhereKeeper, SecretKeeper
+from mizzen.istiod.config.files import DirectorySource
+from mizzen.istiod.config.kubernetes import KubernetesSource
+from mizzen.istiod.config.store import ConfigStore
+from mizzen.istiod.debug.endpoints import Debug
+from mizzen.istiod.debug.http import controlz_routes, debug_routes
+from mizzen.istiod.debug.xds import XdsDebug
+from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
+from mizzen.istiod.server.grpc_ports import GrpcPorts
+from mizzen.istiod.server.http_ports import HttpPorts, monitoring_routes, ready_routes
+from mizzen.istiod.server.metrics import Metrics
+from mizzen.istiod.server.observer import VERSION, MetricsObserver, collector
+from mizzen.istiod.server.options import ServerOptions
+from mizzen.istiod.server.pushes import MeshSource, PushLoop
+from mizzen.istiod.server.tls import https_context
+from mizzen.istiod.server.webhooks import validate_routes
+from mizzen.istiod.snapshot.snapshot import Options
+from mizzen.istiod.translate import generate
+from mizzen.istiod.xds.debounce import Debounce
+from mizzen.istiod.xds.hub import Hub
+from mizzen.kube import Client, Informers, Key, WorkQueue, kubeconfig, run_controller
+
+log = logging.getLogger(__name__)
+
+ROOT_CHECK_S = 3600.0
+
+
+def validate(obj: Any) -> list[Invalid]:
+    """What Istio's schemas and admission refuse."""
+    from mizzen.api.validation import validate as check
+
+    return list(check(obj))
+
+
+class Istiod:
+    """One instance. Call `start`, then `run`; `stop` in any case. `ports`: which port each address got."""
+
+    def __init__(self, options: ServerOptions) -> None:
+        if not options.config_dir and options.kubeconfig is None:
+            raise UsageError("nothing to serve: give --config-dir DIR or --kubeconfig FILE (or both)")
+        self.options = options
+        self.metrics = Metrics()
+        self.store = ConfigStore(validate)
+        self.store.observe = lambda kind, event: self.metrics.add("pilot_k8s_cfg_events", type=kind, event=event)
+        self.hub = Hub(generate, MetricsObserver(self.metrics))
+        self.client = Client(kubeconfig.load(options.kubeconfig or None)) if options.kubeconfig is not None else None
+        self._sources: list[DirectorySource | KubernetesSource] = [
+            DirectorySource(folder, self.store) for folder in options.config_dir
+        ]
+        if self.client is not None:
+            self._sources.append(KubernetesSource(self.client, self.store, options.system_namespace))
+        self._mesh = MeshSource(self.store, options.mesh_config, options.system_namespace)
+        self._pushes = PushLoop(
+            self.store,
+            self.hub,
+            self._mesh,
+            Options(
+                domain=options.domain,
+                config_domain=options.domain,
+                cluster_id=options.cluster_id,
+                network=options.network,
+            ),
+            Debounce(options.debounce_after_s, options.debounce_max_s),
+            self.metrics,
+        )
+        self._http = HttpPorts()
+        self._grpc: GrpcPorts | None = None
+        self._tasks: list[asyncio.Task[Any]] = []
+        self._authority: Authority | None = None
+        self._ready = False
+        collector(self.metrics, self.hub)
+
+    @property
+    def ports(self) -> dict[str, int]:
+        return {**self._http.ports, **(self._grpc.ports if self._grpc is not None else {})}
+
+    async def start(self) -> None:
+        """Read everything, then serve. Raises UsageError for what cannot be."""
+        for source in self._sources:
+            self._spawn(source.run(), type(source).__name__)
+        await self._until_synced()
+        self._pushes.first()
+        authority = await self._start_ca()
+        chain, key = authority.serving(self._names())
+        debug = Debug(self.hub, self.store)
+        o = self.options
+        xds_debug = XdsDebug(debug, o.identity, VERSION, o.revision, o.system_namespace)
+        self._grpc = GrpcPorts(o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug)
+        by_token = self._grpc.authenticator.by_token
+        inspect = debug_routes(debug, by_token, o.system_namespace)
+        version = {"version": VERSION, "status": "Clean"}
+        await self._grpc.start(chain, key)
+        webhooks = self._webhook_routes()
+        plain = [*ready_routes(self._not_ready), *inspect]
+        await self._http.start("http", o.http_addr, plain if o.https_addr else [*plain, *webhooks])
+        await self._http.start("monitoring", o.monitoring_addr, [*monitoring_routes(self.metrics), *inspect])
+        tls = [*webhooks, *ready_routes(self._not_ready)]
+        await self._http.start("https", o.https_addr, tls, https_context(chain, key))
+        await self._http.start("ctrlz", o.ctrlz_addr, controlz_routes(version))
+        self._spawn(self._pushes.run(), "pushes")
+        self._spawn(self._renew_root(authority), "root rotation")
+        if self.client is not None:
+            self._keep_cluster(self.client, authority)
+        self._ready = True
+        log.info("istiod is ready: %s", ", ".join(f"{name} {port}" for name, port in self.ports.items()))
+
+    async def run(self) -> None:
+        """Until a part fails (its error is raised) or the caller cancels."""
+        done, _ = await asyncio.wait(self._tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+    async def stop(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._grpc is not None:
+            await self._grpc.stop()
+        await self._http.stop()
+        if self.client is not None:
+            await self.client.close()
+
+    def _not_ready(self) -> str | None:
+        return None if self._ready and self.hub.ready else "configuration has not been read yet"
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, Any], name: str) -> None:
+        self._tasks.append(asyncio.create_task(coroutine, name=f"istiod {name}"))
+
+    async def _until_synced(self) -> None:
+        """Wait for all sources; a source that fails meanwhile is raised."""
+        waiting = asyncio.ensure_future(asyncio.gather(*(source.synced.wait() for source in self._sources)))
+        await asyncio.wait([waiting, *self._tasks], return_when=asyncio.FIRST_COMPLETED)
+        for task in self._tasks:
+            if task.done():
+                waiting.cancel()
+                task.result()
+        await waiting
+
+    async def _start_ca(self) -> Authority:
+        keeper: Keeper
+        if self.options.ca_dir is not None:
+            keeper = FolderKeeper(self.options.ca_dir)
+        elif self.client is not None:
+            keeper = SecretKeeper(self.client, self.options.system_namespace)
+        else:
+            keeper = NowhereKeeper()
+        trust_domain = spiffe.trust_domain(self._mesh.mesh.trust_domain or "cluster.local")
+        authority = Authority(await keeper.load(trust_domain), trust_domain)
+        self._authority, self._keeper = authority, keeper
+        end = authority.bundle.certificate.not_valid_after_utc
+        self.metrics.set("citadel_server_root_cert_expiry_timestamp", end.timestamp())
+        return authority
+
+    def _token_reviewer(self) -> TokenReviewer | None:
+        if self.options.token_key is not None:
+            try:
+                keys = self.options.token_key.read_bytes()
+                return KeyTokenReviewer(keys, self.options.token_audiences)
+            except (OSError, ValueError) as error:
+                raise UsageError(f"--token-key {self.options.token_key}: {error}") from error
+        if self.client is not None:
+            return ApiTokenReviewer(self.client, self.options.token_audiences)
+        return None
+
+    def _names(self) -> list[str]:
+        o = self.options
+        return serving_names(o.system_namespace, o.revision, (*o.serving_names, "localhost", "127.0.0.1"))
+
+    def _webhook_routes(self) -> list[Any]:
+        return validate_routes(validate, self.metrics)
+
+    async def _renew_root(self, authority: Authority) -> None:
+        """Replace our own root in the last part of its life; the key stays, so what it signed stays valid."""
+        while True:
+            bundle = authority.renewed(datetime.now(UTC))
+            if bundle is not None:
+                await self._keeper.save(bundle)
+                authority.use(bundle)
+                log.info("renewed the root certificate, valid until %s", bundle.certificate.not_valid_after_utc)
+                if self._grpc is not None:
+                    self._grpc.use_certificate(*authority.serving(self._names()))
+            await asyncio.sleep(ROOT_CHECK_S)
+
+    def _keep_cluster(self, client: Client, authority: Authority) -> None:
+        informers = Informers(client, missing_ok=True)
+        roots: WorkQueue[Key] = WorkQueue()
+        certificates = RootCertificates(client, informers, authority, roots)
+        self._spawn(run_controller(certificates, informers, queue=roots), "root certificates")
+        for resource in WEBHOOK_RESOURCES:
+            queue: WorkQueue[Key] = WorkQueue()
+            bundles = WebhookBundles(client, informers, authority, queue, resource, self.options.revision, self.metrics)
+            self._spawn(run_controller(bundles, informers, queue=queue), f"webhooks {resource}")
+        self._spawn(informers.run(), "informers")
