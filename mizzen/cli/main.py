@@ -31,6 +31,9 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(
         "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
     ),
+    Entry(
+        "istiod", "mizzen.istiod.server.commands:istiod", "Run the control plane: xDS, certificates, webhooks", PARTS
+    ),
     Entry("controller-manager", "mizzen.runtime.commands:controller_manager", "Run the controllers", PARTS),
     Entry("scheduler", "mizzen.runtime.commands:scheduler", "Run the scheduler", PARTS),
 )

@@ -78,6 +78,8 @@ class DirectorySource:
         except UsageError as error:
             log.error("%s; what was read from it before stays in force", error)
             return
+        for key in [k for k, r in self._store.rejected.items() if r.origin.rpartition(":")[0] == str(path)]:
+            del self._store.rejected[key]  # what is still wrong is said again
         owned: dict[ObjectKey, None] = {}
         unknown = False
         for document in documents:

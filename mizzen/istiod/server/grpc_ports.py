@@ -95,7 +95,7 @@ class GrpcPorts:
 
     async def _serve(self, address: str, handlers: list[grpc.GenericRpcHandler]) -> int:
         host, port = split_address(address)
-        server = grpc.aio.server(handlers, options=SETTINGS)
+        server = grpc.aio.server(handlers=handlers, options=SETTINGS)
         try:
             bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
         except RuntimeError as error:
