@@ -37,7 +37,7 @@ from mizzen.istiod.snapshot.snapshot import Options
 from mizzen.istiod.translate import generate
 from mizzen.istiod.xds.debounce import Debounce
 from mizzen.istiod.xds.hub import Hub
-from mizzen.kube import Client, Informers, Key, WorkQueue, kubeconfig, run_controller
+from mizzen.kube import Client, Informers, Key, KubeConfig, WorkQueue, kubeconfig, run_controller
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +53,10 @@ def validate(obj: Any) -> list[Invalid]:
     return list(check(obj))
 
 
+def _kubeconfig(given: str | KubeConfig) -> KubeConfig:
+    return given if isinstance(given, KubeConfig) else kubeconfig.load(given or None)
+
+
 class Istiod:
     """One instance. Call `start`, then `run`; `stop` in any case. `ports`: which port each address got."""
 
@@ -64,7 +68,7 @@ class Istiod:
         self.store = ConfigStore(validate)
         self.store.observe = lambda kind, event: self.metrics.add("pilot_k8s_cfg_events", type=kind, event=event)
         self.hub = Hub(generate, MetricsObserver(self.metrics))
-        self.client = Client(kubeconfig.load(options.kubeconfig or None)) if options.kubeconfig is not None else None
+        self.client = Client(_kubeconfig(options.kubeconfig)) if options.kubeconfig is not None else None
         self._sources: list[DirectorySource | KubernetesSource] = [
             DirectorySource(folder, self.store) for folder in options.config_dir
         ]
@@ -90,6 +94,11 @@ class Istiod:
         self._authority: Authority | None = None
         self._ready = False
         collector(self.metrics, self.hub)
+
+    @property
+    def ready(self) -> bool:
+        """Everything is served; `start` has returned or is about to."""
+        return self._not_ready() is None
 
     @property
     def ports(self) -> dict[str, int]:

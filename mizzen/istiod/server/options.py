@@ -11,13 +11,14 @@ from pathlib import Path
 import msgspec
 
 from mizzen.api.errors import UsageError
+from mizzen.kube import KubeConfig
 
 
 class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     """Defaults are istiod's."""
 
     config_dir: tuple[Path, ...] = ()
-    kubeconfig: str | None = None  # "" = the default places and the pod's service account
+    kubeconfig: str | KubeConfig | None = None  # "" = the default places and the pod's service account
     grpc_addr: str = ":15010"
     secure_grpc_addr: str = ":15012"
     http_addr: str = ":8080"

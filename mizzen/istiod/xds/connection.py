@@ -1,8 +1,8 @@
 """One proxy's ADS stream, without the stream: requests go in, response bytes come out one at a time.
 
-Keeps the subscriptions, an outbox of answers to make and a sweep over the watched types when the mesh has changed. The caller
-writes each response before it asks for the next, so a slow proxy holds only itself back, and what changes meanwhile is
-merged into one later response. Not here: sockets (server.py), what changed (hub.py).
+Keeps the subscriptions, an outbox of answers to make and a sweep over the watched types when the mesh has
+changed. The caller writes each response before it asks for the next, so a slow proxy holds only itself back, and
+what changes meanwhile is merged into one later response. Not here: sockets (server.py), what changed (hub.py).
 """
 
 from __future__ import annotations
@@ -183,10 +183,9 @@ class Connection:
         self, watch: Watch, resources: ResourceCollection, names: Collection[str] | None, removed: Collection[str]
     ) -> bytes | None:
         body = resources.body(names, self.delta)
-        if not body and not (self.delta and (removed or watch.type_url not in NAMED)):
-            # State of the world cannot say "none" of a named type: Envoy would refuse an empty SDS response.
-            if self.delta or watch.type_url in NAMED:
-                return None
+        if not body and not (self.delta and removed) and watch.type_url in NAMED:
+            # Neither protocol has a "none of them" worth sending for a named type: Envoy refuses an empty SDS response.
+            return None
         nonce = f"{self._source.version}{uuid.uuid4()}"
         message = response(
             watch.type_url,
@@ -199,5 +198,3 @@ class Connection:
         self.subscriptions.sent(watch.type_url, nonce, time.time())
         self._source.sent(watch.type_url, len(message))
         return message
-
-
