@@ -1,9 +1,9 @@
 """The resources of one type as one group of equal proxies sees them, in serialised form, shared by all of the group.
 
-A collection generates with the group's view of the mesh, keeps each resource's bytes, and numbers its changes: `serial` grows
-with each refresh that changed something, and `changed_since` tells which names a client that has seen some serial lacks.
-What is unchanged in content is no change, so nothing is sent for it. Not here: which proxies are equal (views.py), what a
-configuration change may touch (affects.py), sending.
+A collection generates with the group's view of the mesh, keeps each resource's bytes, and numbers its changes:
+`serial` grows with each refresh that changed something, and `changed_since` tells which names a client that has
+seen some serial lacks. What is unchanged in content is no change, so nothing is sent for it. Not here: which
+proxies are equal (views.py), what a configuration change may touch (affects.py), sending.
 """
 
 from __future__ import annotations
@@ -93,7 +93,9 @@ class ResourceCollection:
         return names
 
     def body(self, names: Collection[str] | None, delta: bool) -> bytes:
-        """The `resources` of a response with these names (None: all there are); names without a resource are left out."""
+        """The `resources` of a response with these names (None: all there are); names without a resource are
+        left out.
+        """
         key = (delta, None if names is None else frozenset(names))
         body = self._bodies.get(key)
         if body is None:
@@ -114,9 +116,13 @@ class ResourceCollection:
             made = {name: pack(self.type_url, message) for name, message in self.generate(names)}
         except Exception:  # one resource type of one view: the others go on, this one keeps its last good state
             self.errors += 1
-            log.exception("generating %s for %s", short_name(self.type_url), "all" if names is None else sorted(names)[:5])
+            log.exception(
+                "generating %s for %s", short_name(self.type_url), "all" if names is None else sorted(names)[:5]
+            )
             return
-        gone = [name for name in (self.entries if names is None else names) if name not in made and name in self.entries]
+        gone = [
+            name for name in (self.entries if names is None else names) if name not in made and name in self.entries
+        ]
         changed = []
         for name, packed in made.items():
             old = self.entries.get(name)

@@ -1,7 +1,8 @@
 """When to act on a stream of changes: the first after a quiet period at once, a storm when it pauses, never too late.
 
-Takes the times of changes (`changed`) and of acting (`acted`), says when to act (`due`). Seconds, monotonic; no clock inside.
-istiod waits PILOT_DEBOUNCE_AFTER (100 ms) before every push and PILOT_DEBOUNCE_MAX (10 s) at most; here only a storm waits.
+Takes the times of changes (`changed`) and of acting (`acted`), says when to act (`due`). Seconds, monotonic; no
+clock inside. istiod waits PILOT_DEBOUNCE_AFTER (100 ms) before every push and PILOT_DEBOUNCE_MAX (10 s) at most;
+here only a storm waits.
 """
 
 from __future__ import annotations

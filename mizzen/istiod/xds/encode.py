@@ -1,10 +1,10 @@
 """Discovery responses put together from ready bytes: a resource is serialised once, then only copied.
 
-A response is the concatenation of its fields, so the part that many proxies share (the resources) and the part that is one
-proxy's own (nonce) are joined without parsing anything. Not here: what to send.
-Source: envoy.service.discovery.v3 DiscoveryResponse {version_info 1, resources 2, type_url 4, nonce 5, control_plane 6},
-DeltaDiscoveryResponse {system_version_info 1, resources 2, type_url 4, nonce 5, removed_resources 6, control_plane 7},
-Resource {resource 2, name 3}, google.protobuf.Any {type_url 1, value 2}.
+A response is the concatenation of its fields, so the part that many proxies share (the resources) and the part
+that is one proxy's own (nonce) are joined without parsing anything. Not here: what to send. Source:
+envoy.service.discovery.v3 DiscoveryResponse {version_info 1, resources 2, type_url 4, nonce 5, control_plane 6},
+DeltaDiscoveryResponse {system_version_info 1, resources 2, type_url 4, nonce 5, removed_resources 6,
+control_plane 7}, Resource {resource 2, name 3}, google.protobuf.Any {type_url 1, value 2}.
 """
 
 from __future__ import annotations
@@ -39,7 +39,9 @@ def field(number: int, data: bytes | str) -> bytes:
 
 
 class Entry:
-    """One resource in its serialised form. `any` is the google.protobuf.Any; the heads make it an element of `resources`."""
+    """One resource in its serialised form. `any` is the google.protobuf.Any; the heads make it an element of
+    `resources`.
+    """
 
     __slots__ = ("any", "delta_head", "name", "whole_head")
 
@@ -51,7 +53,9 @@ class Entry:
 
 
 def pack(type_url: str, message: Any) -> bytes:
-    """A message, or its serialised bytes, as a google.protobuf.Any. Maps are written in a fixed order, so equal is equal."""
+    """A message, or its serialised bytes, as a google.protobuf.Any. Maps are written in a fixed order, so equal
+    is equal.
+    """
     value = message if isinstance(message, bytes) else message.SerializeToString(deterministic=True)
     return field(1, type_url) + field(2, value)
 

@@ -136,6 +136,8 @@ async def test_delta_subscribing_to_names(server: Server, channel: Any) -> None:
     answer = await c.next()
     assert (names(answer), list(answer.removed_resources)) == (["b"], ["nothing"])
     await c.ask(EDS, drop=("b",))
+    (connection,) = server.hub.connections.values()
+    await until(lambda: "b" not in connection.watches[EDS].names)
     del server.world.endpoints["b"]
     server.publish()
     await c.quiet()
