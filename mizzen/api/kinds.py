@@ -13,7 +13,7 @@ import msgspec
 
 from mizzen.api.errors import Invalid
 from mizzen.api.istio.meta import dec_hook, enc_hook
-from mizzen.api.shapes import nearest, shape
+from mizzen.api.shapes import nearest, shape, tidied
 
 
 class Kind(NamedTuple):
@@ -281,7 +281,7 @@ def decode_as(type_: type[msgspec.Struct], obj: Mapping[str, Any], path: str = "
     except msgspec.ValidationError as error:
         _refuse_first(type_, obj, path)
         try:
-            return msgspec.convert(without_nulls(obj), type_, dec_hook=dec_hook)
+            return msgspec.convert(tidied(shape(type_), obj), type_, dec_hook=dec_hook)
         except msgspec.ValidationError as still:
             raise Invalid(path, str(still)) from error
 

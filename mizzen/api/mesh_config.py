@@ -17,7 +17,7 @@ from mizzen.api.istio.mesh import MeshConfig, MeshNetworks
 from mizzen.api.istio.proxy_config import ProxyConfig
 from mizzen.api.kinds import decode_as, encode
 from mizzen.api.manifest import loads
-from mizzen.api.shapes import Choice, Entries, Fields, Items, Number, Shape, shape
+from mizzen.api.shapes import Choice, Entries, Fields, Items, Number, Ruled, Shape, shape
 
 DEFAULT_PROXY_CONFIG: Final[Mapping[str, Any]] = {
     "configPath": "./etc/istio/proxy",
@@ -131,6 +131,8 @@ def _normal(type_: type[msgspec.Struct], value: Mapping[str, Any]) -> dict[str, 
 
 def normal(form: Shape, value: Any) -> Any:
     """A value in protobuf's JSON with the names, enums and numbers written as our types know them."""
+    if isinstance(form, Ruled):
+        return normal(form.inner, value)
     if isinstance(form, Fields) and isinstance(value, Mapping):
         named = {form.proto_names.get(str(name), str(name)): entry for name, entry in value.items()}
         return {

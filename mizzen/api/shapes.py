@@ -2,7 +2,7 @@
 
 Compiled once for each type from its annotations (`shape`), then used to check values (`Shape.check` yields every error,
 where msgspec stops at the first and cannot name a mapping's key), and to write CRD schemas (crds.py).
-Source: the Kubernetes rules for structural schemas. Not here: CEL rules (mizzen.api.validation.rules), defaults.
+Source: the Kubernetes rules for structural schemas. Not here: the rules on top of types (schema_rules.py), defaults.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ import msgspec
 import re2
 from msgspec import inspect
 
+from mizzen.api import schema_rules
 from mizzen.api.errors import Invalid
+from mizzen.api.schema_rules import Rule
 from mizzen.api.types import Duration
 
 
@@ -87,16 +89,22 @@ class Truth(Shape):
 
 
 class Span(Shape):
-    """A duration."""
+    """A duration of at least some nanoseconds, or of any length (None)."""
+
+    def __init__(self, least: int | None = None) -> None:
+        self.least = least
 
     def check(self, value: Any, path: str) -> Iterator[Invalid]:
         if not isinstance(value, str):
             yield Invalid(path, f"a duration such as 1.5s is expected, not {described(value)}")
             return
         try:
-            Duration.parse(value)
+            span = Duration.parse(value)
         except ValueError as error:
             yield Invalid(path, str(error))
+            return
+        if self.least is not None and span.nanos < self.least:
+            yield Invalid(path, f"{value} is less than {Duration(self.least)}")
 
 
 class Instant(Shape):
@@ -125,11 +133,27 @@ class FreeObject(Shape):
             yield Invalid(path, f"an object is expected, not {described(value)}")
 
 
+class Ruled(Shape):
+    """A shape with rules on top, which are looked at when the value is otherwise right."""
+
+    def __init__(self, inner: Shape, rules: tuple[Rule, ...]) -> None:
+        self.inner, self.rules = inner, rules
+
+    def check(self, value: Any, path: str) -> Iterator[Invalid]:
+        sound = True
+        for error in self.inner.check(value, path):
+            sound = False
+            yield error
+        if sound:
+            yield from broken(self.rules, value, path)
+
+
 class Items(Shape):
-    """A list."""
+    """A list. key: the field of its items by which it is a mapping, if it is one."""
 
     def __init__(self, item: Shape, fewest: int = 0, most: int | None = None) -> None:
         self.item, self.fewest, self.most = item, fewest, most
+        self.key = ""
 
     def check(self, value: Any, path: str) -> Iterator[Invalid]:
         if not isinstance(value, list | tuple):
@@ -138,6 +162,11 @@ class Items(Shape):
         yield from too_many(len(value), self.fewest, self.most, path)
         for at, item in enumerate(value):
             yield from self.item.check(item, f"{path}[{at}]")
+        if self.key:
+            keys = [item.get(self.key) if isinstance(item, Mapping) else None for item in value]
+            for at, key in enumerate(keys):
+                if key is not None and key in keys[:at]:
+                    yield Invalid(f"{path}[{at}].{self.key}", f"{described(key)} stands twice")
 
 
 class Entries(Shape):
@@ -145,6 +174,7 @@ class Entries(Shape):
 
     def __init__(self, value: Shape, fewest: int = 0, most: int | None = None) -> None:
         self.value, self.fewest, self.most = value, fewest, most
+        self.key_rule: Rule | None = None
 
     def check(self, value: Any, path: str) -> Iterator[Invalid]:
         if not isinstance(value, Mapping):
@@ -152,16 +182,23 @@ class Entries(Shape):
             return
         yield from too_many(len(value), self.fewest, self.most, path)
         for key, entry in value.items():
+            if self.key_rule is not None and not self.key_rule.holds(key):
+                yield Invalid(f"{path}[{key}]", f"{key!r}: {self.key_rule.message}")
             if entry is not None:
                 yield from self.value.check(entry, f"{path}[{key}]")
 
 
 class Fields(Shape):
-    """An object with known fields. `aliases` are further JSON names that a schema takes for a field."""
+    """An object with known fields.
+
+    aliases: further names that a schema takes for a field. proto_names: the names that protobuf's JSON reader takes.
+    """
 
     def __init__(self, type_: type, is_open: bool) -> None:
         self.type = type_
         self.is_open = is_open
+        self.rules = schema_rules.OBJECT_RULES.get(type_, ())
+        self.aliases = schema_rules.PROTO_NAMES.get(type_, {})
         self.fields: dict[str, Shape] = {}
         self.required: tuple[str, ...] = ()
         self.proto_names: dict[str, str] = {}
@@ -170,8 +207,17 @@ class Fields(Shape):
         if not isinstance(value, Mapping):
             yield Invalid(path, f"an object is expected, not {described(value)}")
             return
+        sound = True
+        for error in self.check_fields(value, path):
+            sound = False
+            yield error
+        if sound:
+            yield from broken(self.rules, value, path)
+
+    def check_fields(self, value: Mapping[str, Any], path: str) -> Iterator[Invalid]:
+        """The errors of the single fields."""
         for name, entry in value.items():
-            shape = self.fields.get(name)
+            shape = self.fields.get(str(name)) or self.fields.get(self.aliases.get(str(name), ""))
             if shape is None:
                 if not self.is_open:
                     yield Invalid(joined(path, name), f"unknown field{nearest(str(name), tuple(self.fields))}")
@@ -180,6 +226,40 @@ class Fields(Shape):
         for name in self.required:
             if value.get(name) is None:
                 yield Invalid(joined(path, name), "is required")
+
+    def tidied(self, value: Any) -> Any:
+        """The value without fields that are null, and with each field under its own name."""
+        if not isinstance(value, Mapping):
+            return value
+        result = {}
+        for name, entry in value.items():
+            known = self.aliases.get(str(name), str(name))
+            if entry is not None or (self.is_open and known not in self.fields):
+                result[known] = tidied(self.fields.get(known), entry)
+        return result
+
+
+def tidied(form: Shape | None, value: Any) -> Any:
+    """The value without fields that are null: as good as absent where a field may stand. Free JSON stays as it is."""
+    if isinstance(form, Ruled):
+        return tidied(form.inner, value)
+    if isinstance(form, Fields):
+        return form.tidied(value)
+    if isinstance(form, Items) and isinstance(value, list | tuple):
+        return [tidied(form.item, item) for item in value]
+    if isinstance(form, Entries) and isinstance(value, Mapping):
+        messages = isinstance(form.value, Fields)  # a message that is null is there, and empty
+        given = {key: {} if entry is None and messages else entry for key, entry in value.items()}
+        return {key: tidied(form.value, entry) for key, entry in given.items() if entry is not None}
+    return value
+
+
+def broken(rules: tuple[Rule, ...], value: Any, path: str) -> Iterator[Invalid]:
+    """The rules that a value breaks."""
+    for rule in rules:
+        if not rule.holds(value):
+            blame = rule.blame if isinstance(rule.blame, str) else rule.blame(value)
+            yield Invalid(joined(path, blame) if blame else path, rule.message)
 
 
 def joined(path: str, name: object) -> str:
@@ -230,12 +310,29 @@ def _struct(type_: type[msgspec.Struct]) -> Fields:
     fields = _STRUCTS[type_] = Fields(type_, not forbids_unknown(type_))
     required = []
     for field in msgspec.structs.fields(type_):
-        fields.fields[field.encode_name] = _annotation(field.type)
+        fields.fields[field.encode_name] = _ruled(type_, field.encode_name, _annotation(field.type))
         fields.proto_names[field.name.rstrip("_")] = field.encode_name
         if field.required:
             required.append(field.encode_name)
     fields.required = tuple(required)
     return fields
+
+
+def _ruled(owner: type, name: str, form: Shape) -> Shape:
+    """The shape of a field with the rules that schema_rules.py has for it."""
+    where = owner, name
+    if isinstance(form, Span) and owner.__module__ in schema_rules.DURATION_MODULES:
+        form.least = None if where in schema_rules.ANY_DURATION else schema_rules.LEAST_NANOS
+    if isinstance(form, Items):
+        form.key = schema_rules.MAP_LISTS.get(where, "")
+        if where in schema_rules.ITEM_RULES:
+            form.item = Ruled(form.item, schema_rules.ITEM_RULES[where])
+    elif isinstance(form, Entries):
+        form.key_rule = schema_rules.KEY_RULES.get(where)
+        if where in schema_rules.ITEM_RULES:
+            form.value = Ruled(form.value, schema_rules.ITEM_RULES[where])
+    rules = schema_rules.FIELD_RULES.get(where)
+    return Ruled(form, rules) if rules else form
 
 
 def forbids_unknown(type_: type[msgspec.Struct]) -> bool:

@@ -47,8 +47,8 @@ class TCPSettings(Message):
 class HTTP2KeepAlive(Message):
     """ConnectionPoolSettings.HTTPSettings.HTTP2KeepAlive: pings on idle connections."""
 
-    interval: Duration
-    timeout: Duration
+    interval: Duration | None = None
+    timeout: Duration | None = None
 
 
 class HTTPSettings(Message):
@@ -178,7 +178,7 @@ class WarmupConfiguration(Message):
 
     duration: Duration
     minimum_percent: Annotated[float, Meta(ge=0.0, le=100.0)] | None = None
-    aggression: Annotated[float, Meta(ge=1.0)] | None = None
+    aggression: float | None = None
 
 
 class LoadBalancerSettings(Message):
