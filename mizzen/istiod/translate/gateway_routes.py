@@ -16,7 +16,7 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.consistent_hash import hash_of_destination
 from mizzen.istiod.translate.gateways import BoundServer, merged_gateway
-from mizzen.istiod.translate.proxy_headers import attempt_count
+from mizzen.istiod.translate.proxy_headers import appends_forwarded_host, attempt_count
 from mizzen.istiod.translate.route_match import is_catch_all
 from mizzen.istiod.translate.route_scope import RouteScope
 from mizzen.istiod.translate.route_virtual_service import http_routes
@@ -133,4 +133,5 @@ def _scope(snap: Snapshot, node: Node, bound: BoundServer) -> RouteScope:
         hash_of=lambda destination: hash_of_destination(scope, node, destination),
         is_tls=bound.server.tls is not None and not bound.server.tls.https_redirect,
         retries=snap.mesh.default_http_retry_policy,
+        forwarded_host=appends_forwarded_host(snap, node),
     )

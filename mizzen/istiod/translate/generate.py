@@ -13,6 +13,7 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.listeners import listeners
 from mizzen.istiod.translate.routes import route_configuration
+from mizzen.istiod.translate.secrets import secret
 from mizzen.istiod.xds import types
 
 Named = tuple[str, Message]
@@ -27,9 +28,15 @@ def _listeners(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named
     return [(listener.name, listener) for listener in listeners(snap, node)]
 
 
+def _secrets(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    found = ((name, secret(snap, node, name)) for name in names)
+    return [(name, message) for name, message in found if message is not None]
+
+
 TYPES: dict[str, Generator] = {
     types.LDS: _listeners,
     types.RDS: _routes,
+    types.SDS: _secrets,
 }
 """Type URL → generator. Wildcard types (LDS, CDS, NDS) ignore the names; the others answer only what they know."""
 

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.filters.context import proxy_config
 
 
 def attempt_count(snap: Snapshot, node: Node) -> bool:
     """Whether requests upstream carry x-envoy-attempt-count."""
-    if node.proxy_config:
-        headers = node.proxy_config.get("proxyHeaders") or {}
-        return not (headers.get("attemptCount") or {}).get("disabled")
-    default = snap.mesh.default_config
-    headers_of_mesh = default.proxy_headers if default is not None else None
-    return not (headers_of_mesh and headers_of_mesh.attempt_count and headers_of_mesh.attempt_count.disabled)
+    headers = proxy_config(snap, node).proxy_headers
+    return not (headers is not None and headers.attempt_count is not None and headers.attempt_count.disabled)
+
+
+def appends_forwarded_host(snap: Snapshot, node: Node) -> bool:
+    """Whether the host as the client wrote it is kept in x-forwarded-host when it is rewritten."""
+    headers = proxy_config(snap, node).proxy_headers
+    return bool(headers is not None and headers.x_forwarded_host is not None and headers.x_forwarded_host.enabled)

@@ -83,6 +83,7 @@ def set_clusters(
     timeout = pb_duration(route.timeout) if route.timeout is not None else PbDuration()
     action.timeout.CopyFrom(timeout)
     action.max_grpc_timeout.CopyFrom(timeout)
+    action.append_x_forwarded_host = scope.forwarded_host
     if gateway_semantics:
         action.cluster_not_found_response_code = routes.RouteAction.INTERNAL_SERVER_ERROR
     if route.rewrite is not None:

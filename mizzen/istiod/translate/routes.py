@@ -23,7 +23,7 @@ from mizzen.istiod.translate.addresses import address_for
 from mizzen.istiod.translate.consistent_hash import hash_of_destination, hash_of_service
 from mizzen.istiod.translate.gateway_routes import gateway_routes
 from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK, outbound_policy
-from mizzen.istiod.translate.proxy_headers import attempt_count
+from mizzen.istiod.translate.proxy_headers import appends_forwarded_host, attempt_count
 from mizzen.istiod.translate.route_scope import MESH_GATEWAY, RouteScope, destination_cluster
 from mizzen.istiod.translate.virtual_hosts import HTTP_PORT, HostOptions, for_services, virtual_hosts
 
@@ -105,6 +105,7 @@ def _hosts(snap: Snapshot, node: Node, scope: Scope, listener: EgressListener, p
         service=services.get,
         hash_of=lambda destination: hash_of_destination(scope, node, destination),
         retries=snap.mesh.default_http_retry_policy,
+        forwarded_host=appends_forwarded_host(snap, node),
     )
     options = HostOptions(
         dns_domain=node.dns_domain,
@@ -147,6 +148,7 @@ def catch_all(snap: Snapshot, node: Node) -> routes.VirtualHost:
     route.route.cluster = DYNAMIC_DNS if dynamic else PASSTHROUGH
     if policy.egress_proxy is not None:
         route.route.cluster = destination_cluster(policy.egress_proxy, None, 0)
+    route.route.append_x_forwarded_host = appends_forwarded_host(snap, node)
     route.route.timeout.CopyFrom(PbDuration())
     route.route.max_grpc_timeout.CopyFrom(PbDuration())
     return out
