@@ -21,8 +21,8 @@ class RouteScope(msgspec.Struct, frozen=True):
     """port: the port that clients address; gateways: `mesh`, or the one gateway as `namespace/name`.
 
     service: the visible service of a host name, None when there is none; hash_of: the consistent hash that a
-    destination's rule asks for; is_tls: TLS is terminated before these routes; retries: the mesh's default; forwarded_host: keep the original host
-    in x-forwarded-host.
+    destination's rule asks for; is_tls: TLS is terminated before these routes; retries: the mesh's default;
+    forwarded_host: the original host is kept in x-forwarded-host.
     """
 
     port: int
