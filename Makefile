@@ -34,6 +34,10 @@ $(VENV)/.ready-dev: requirements-dev.lock $(VENV)/.ready
 check: setup-dev
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/lint-imports && $(BIN)/mypy
 
+# What is written from the types and checked in; tests fail when it is stale.
+generate: setup-dev
+	$(BIN)/python -m mizzen.api.crds
+
 lock:
 	$(BIN)/uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock
 	$(BIN)/uv pip compile pyproject.toml --group dev --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q -o requirements-dev.lock

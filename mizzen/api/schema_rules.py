@@ -25,12 +25,16 @@ from mizzen.api.urls import plugin_url
 
 
 class Rule(NamedTuple):
-    """holds: whether a JSON value is allowed. blame: the field to name, below the value, when it is not."""
+    """A constraint in Python (`holds`) and as the API server has it (`cel`, or `schema` where CEL would cost too much).
+
+    blame: the field to name, below the value, when it is broken, or what finds it. schema: JSON Schema without types.
+    """
 
     cel: str
     message: str
     holds: Callable[[Any], bool]
     blame: str | Callable[[Any], str] = ""
+    schema: Mapping[str, Any] | None = None
 
 
 def has(value: Mapping[str, Any], name: str) -> bool:
@@ -40,18 +44,13 @@ def has(value: Mapping[str, Any], name: str) -> bool:
 
 def one_of(*names: str, exactly: bool = False) -> Rule:
     """At most (or exactly) one of some fields is set."""
-    count = " + ".join(f"(has(self.{name}) ? 1 : 0)" for name in names)
+    each: list[dict[str, Any]] = [{"required": [name]} for name in names]
     if exactly:
-        return Rule(
-            f"{count} == 1",
-            f"exactly one of {', '.join(names)} is needed",
-            lambda value: sum(has(value, name) for name in names) == 1,
-        )
-    return Rule(
-        f"{count} <= 1",
-        f"{', '.join(names)} exclude each other",
-        lambda value: sum(has(value, name) for name in names) <= 1,
-    )
+        message = f"exactly one of {', '.join(names)} is needed"
+        return Rule("", message, lambda value: sum(has(value, name) for name in names) == 1, "", {"oneOf": each})
+    none: dict[str, Any] = {"not": {"anyOf": [{"required": [name]} for name in names]}}
+    message = f"{', '.join(names)} exclude each other"
+    return Rule("", message, lambda value: sum(has(value, name) for name in names) <= 1, "", {"oneOf": [none, *each]})
 
 
 def ip_range_free(value: Mapping[str, Any]) -> bool:
