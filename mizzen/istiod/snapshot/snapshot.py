@@ -18,8 +18,10 @@ from mizzen.api.istio.networking import EnvoyFilter, Sidecar
 from mizzen.api.istio.networking import ProxyConfig as ProxyConfigObject
 from mizzen.api.istio.security import AuthorizationPolicy, RequestAuthentication
 from mizzen.api.istio.telemetry import Telemetry
+from mizzen.istiod import gateway_api, ingress
+from mizzen.istiod.gateway_api import Translated
 from mizzen.istiod.node import Locality, Node, locality_of
-from mizzen.istiod.objects import Change, Key, Objects
+from mizzen.istiod.objects import Change, Key, Objects, key_of
 from mizzen.istiod.registry.model import Endpoint, Service, ServiceTarget
 from mizzen.istiod.registry.registry import Registry, service_accounts
 from mizzen.istiod.registry.workloads import Identity
@@ -62,6 +64,9 @@ INDEXES: dict[str, frozenset[str]] = {
 }
 """Each index beside the registry, and the kinds that it is made from."""
 
+TRANSLATED_FROM = gateway_api.KINDS | ingress.KINDS | {"Namespace", "Secret", "ServiceEntry", "Service"}
+"""Kinds that objects of the Gateway API and Ingresses are translated from."""
+
 
 class Snapshot:
     """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads."""
@@ -90,6 +95,7 @@ class Snapshot:
         self.objects = objects
         self._scopes: dict[tuple[str, str, int], Scope] = {}
         self.memo: dict[Any, Any] = {}
+        self.translated = Translated()
 
     @classmethod
     def build(cls, objects: Iterable[Any], mesh: MeshConfig, options: Options = Options()) -> Snapshot:
@@ -98,6 +104,7 @@ class Snapshot:
         identity = Identity(new.trust_domain, options.cluster_id, options.network, options.domain)
         new.registry = Registry.build(new.objects, identity)
         new._index_exports()
+        new._translate()
         for name in INDEXES:
             new._index(name, None)
         return new
@@ -121,6 +128,10 @@ class Snapshot:
             new.exports = self.exports
         else:
             new._index_exports()
+        new.translated = self.translated
+        if kinds & TRANSLATED_FROM:
+            new._translate()
+            kinds |= {"VirtualService", "Gateway"} if new.translated != self.translated else set()
         for name, sources in INDEXES.items():
             if kinds & sources:
                 new._index(name, self)
@@ -130,6 +141,12 @@ class Snapshot:
         if all(getattr(new, name) is getattr(self, name) for name in same):
             new._scopes = self._scopes
         return new
+
+    def _translate(self) -> None:
+        """Istio objects made of the Gateway API's objects and of Ingresses."""
+        made = gateway_api.translate(self.objects, self.options.domain)
+        more = ingress.translate(self.objects, self.mesh, self.options.domain)
+        self.translated = Translated((*made.gateways, *more.gateways), (*made.virtual_services, *more.virtual_services))
 
     def _index_exports(self) -> None:
         self.exports = Exports()
@@ -143,15 +160,16 @@ class Snapshot:
         if name == "virtual_services":
             exports = mesh.default_virtual_service_export_to
             known = before.virtual_services if before is not None else None
+            made = {key_of("VirtualService", vs): vs for vs in self.translated.virtual_services}
             self.virtual_services = VirtualServices.build(
-                table, exports, domain, lambda every: merge_delegates(every, exports), known
+                {**table, **made}, exports, domain, lambda every: merge_delegates(every, exports), known
             )
         elif name == "destination_rules":
             self.destination_rules = DestinationRules.build(
                 table.values(), root, mesh.default_destination_rule_export_to, domain
             )
         elif name == "gateways":
-            self.gateways = Gateways.build(table.values())
+            self.gateways = Gateways.build([*table.values(), *self.translated.gateways])
         elif name == "sidecars":
             self.sidecars = Sidecars.build(table.values(), root)
         elif name == "peer_authentications":

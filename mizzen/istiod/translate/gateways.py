@@ -13,14 +13,13 @@ from collections.abc import Iterable, Sequence
 import msgspec
 
 from mizzen.api.istio.gateway import Gateway, Server
+from mizzen.istiod.internal_names import GATEWAY_SERVICES
 from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import ServiceTarget
 from mizzen.istiod.registry.protocol import Protocol, parse_protocol
 from mizzen.istiod.snapshot import Snapshot
 
 NO_TRANSLATION = "experimental.istio.io/disable-gateway-port-translation"
-SERVICES_ANNOTATION = "internal.istio.io/gateway-service"
-"""Host names of the services that a Gateway made from the Gateway API stands behind; its ports are theirs."""
 PASSTHROUGH_MODES = ("PASSTHROUGH", "AUTO_PASSTHROUGH")
 
 
@@ -194,7 +193,7 @@ def listen_ports(number: int, targets: Sequence[ServiceTarget], gateway: Gateway
 
     A Gateway that names its services listens on their target ports only.
     """
-    named = (gateway.metadata.annotations or {}).get(SERVICES_ANNOTATION)
+    named = (gateway.metadata.annotations or {}).get(GATEWAY_SERVICES)
     if named is None:
         plain = [t for t in targets if t.port.number == number and NO_TRANSLATION not in t.service.labels]
         return [plain[0].target_port] if plain else [number]

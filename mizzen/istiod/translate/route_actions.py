@@ -8,12 +8,13 @@ Source: envoy.config.route.v3 RedirectAction, DirectResponseAction, RouteAction.
 from __future__ import annotations
 
 import base64
-import re
 
 from envoy.config.route.v3 import route_components_pb2 as routes
 from google.protobuf.duration_pb2 import Duration as PbDuration
 
 from mizzen.api.istio.virtual_service import Destination, HTTPDirectResponse, HTTPRedirect, HTTPRewrite, HTTPRoute
+from mizzen.istiod.internal_names import PREFIX_PLACEHOLDER
+from mizzen.istiod.regex import quote_meta
 from mizzen.istiod.translate.route_headers import apply_headers, header_changes
 from mizzen.istiod.translate.route_policies import (
     hash_policy,
@@ -25,7 +26,6 @@ from mizzen.istiod.translate.route_policies import (
 )
 from mizzen.istiod.translate.route_scope import RouteScope, destination_cluster
 
-PREFIX_PLACEHOLDER = "%PREFIX()%"
 _REDIRECT_CODES = {
     0: routes.RedirectAction.MOVED_PERMANENTLY,
     301: routes.RedirectAction.MOVED_PERMANENTLY,
@@ -110,11 +110,6 @@ def _set_rewrite(
         action.regex_rewrite.substitution = r"/\2"
     elif rewrite.uri:
         action.prefix_rewrite = rewrite.uri
-
-
-def quote_meta(text: str) -> str:
-    """The text as a regular expression of RE2 that matches just it."""
-    return re.sub(r"([\\.+*?()|\[\]{}^$])", r"\\\1", text)
 
 
 def _add_mirrors(action: routes.RouteAction, route: HTTPRoute, scope: RouteScope) -> None:

@@ -14,8 +14,6 @@ from mizzen.api.istio.destination_rule import ConsistentHashLB
 from mizzen.api.istio.virtual_service import Destination, HTTPRetry
 from mizzen.istiod.registry.model import Service
 
-MESH_GATEWAY = "mesh"
-
 
 class RouteScope(msgspec.Struct, frozen=True):
     """port: the port that clients address; gateways: `mesh`, or the one gateway as `namespace/name`.

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from envoy.config.route.v3 import route_components_pb2 as routes
 
 from mizzen.api.istio.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
+from mizzen.istiod.internal_names import ROUTE_SEMANTICS
 from mizzen.istiod.translate.route_actions import set_clusters, set_direct_response, set_redirect
 from mizzen.istiod.translate.route_headers import apply_headers, header_changes
 from mizzen.istiod.translate.route_match import is_catch_all, route_match
@@ -20,7 +21,6 @@ from mizzen.istiod.translate.route_scope import RouteScope
 
 FAULT_FILTER = "envoy.filters.http.fault"
 CORS_FILTER = "envoy.filters.http.cors"
-SEMANTICS_ANNOTATION = "internal.istio.io/route-semantics"
 
 
 def http_routes(virtual_service: VirtualService, scope: RouteScope) -> list[routes.Route]:
@@ -59,7 +59,7 @@ def has_labels(labels: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
 def semantics(virtual_service: VirtualService) -> str:
     """`gateway` or `ingress` for routes made of the Gateway API's or an Ingress's objects, else ""."""
     annotations = virtual_service.metadata.annotations or {}
-    return str(annotations.get(SEMANTICS_ANNOTATION, ""))
+    return str(annotations.get(ROUTE_SEMANTICS, ""))
 
 
 def config_path(virtual_service: VirtualService) -> str:

@@ -14,6 +14,7 @@ from google.protobuf.duration_pb2 import Duration as PbDuration
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 from msgspec.structs import replace
 
+from mizzen.istiod.internal_names import MESH_GATEWAY
 from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import Service
 from mizzen.istiod.registry.protocol import Protocol, parse_protocol
@@ -24,7 +25,7 @@ from mizzen.istiod.translate.consistent_hash import hash_of_destination, hash_of
 from mizzen.istiod.translate.gateway_routes import gateway_routes
 from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK, outbound_policy
 from mizzen.istiod.translate.proxy_headers import appends_forwarded_host, attempt_count
-from mizzen.istiod.translate.route_scope import MESH_GATEWAY, RouteScope, destination_cluster
+from mizzen.istiod.translate.route_scope import RouteScope, destination_cluster
 from mizzen.istiod.translate.virtual_hosts import HTTP_PORT, HostOptions, for_services, virtual_hosts
 
 HTTP_PROXY = "http_proxy"

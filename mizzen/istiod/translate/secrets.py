@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import load_pem_x509_certificates
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
+from mizzen.istiod.internal_names import GRANTED_CREDENTIALS
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.credentials import CA_SUFFIX
@@ -82,9 +83,8 @@ def granted(snap: Snapshot, node: Node, resource: str) -> bool:
 
 
 def _granted_credentials(snap: Snapshot, node: Node) -> list[frozenset[str]]:
-    annotation = "internal.istio.io/granted-credentials"
     return [
-        frozenset(((gateway.metadata.annotations or {}).get(annotation) or "").split(","))
+        frozenset(((gateway.metadata.annotations or {}).get(GRANTED_CREDENTIALS) or "").split(","))
         for gateway in snap.gateways.for_workload(node.labels)
     ]
 

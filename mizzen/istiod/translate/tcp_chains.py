@@ -14,11 +14,11 @@ from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import sni_dy
 
 from mizzen.api.istio.virtual_service import VirtualService
 from mizzen.istiod.hostname import is_wildcard, overlaps
+from mizzen.istiod.internal_names import MESH_GATEWAY
 from mizzen.istiod.registry.model import Resolution, Service
 from mizzen.istiod.translate.addresses import address_for, wildcards
 from mizzen.istiod.translate.chains import Chain
 from mizzen.istiod.translate.filters import ChainContext, TcpOptions, tcp_filter_chain
-from mizzen.istiod.translate.route_scope import MESH_GATEWAY
 from mizzen.istiod.translate.route_virtual_service import config_path
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope, l4_applies, routed, service_route
 from mizzen.istiod.translate.virtual_host_domains import short_names
