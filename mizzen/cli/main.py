@@ -35,6 +35,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(
         "istiod", "mizzen.istiod.server.commands:istiod", "Run the control plane: xDS, certificates, webhooks", PARTS
     ),
+    Entry("apiserver", "mizzen.runtime.apiserver.commands:apiserver", "Run the Kubernetes API server", PARTS),
     Entry("controller-manager", "mizzen.runtime.commands:controller_manager", "Run the controllers", PARTS),
     Entry("scheduler", "mizzen.runtime.commands:scheduler", "Run the scheduler", PARTS),
 )

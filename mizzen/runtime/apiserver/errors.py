@@ -101,7 +101,9 @@ def required(field: str, detail: str = "") -> Problem:
 
 
 def unsupported(field: str, value: Any, supported: Any) -> Problem:
-    listed = ", ".join(json.dumps(one) for one in (sorted(supported) if isinstance(supported, (set, frozenset)) else supported))
+    listed = ", ".join(
+        json.dumps(one) for one in (sorted(supported) if isinstance(supported, (set, frozenset)) else supported)
+    )
     tail = f": supported values: {listed}" if listed else ""
     return Problem(field, "FieldValueNotSupported", f"Unsupported value: {show(value)}{tail}")
 
@@ -155,7 +157,11 @@ MODIFIED = "the object has been modified; please apply your changes to the lates
 
 
 def forbidden(group: str, plural: str, name: str, why: str) -> StatusError:
-    details: dict[str, Any] = {**({"name": name} if name else {}), **({"group": group} if group else {}), "kind": plural}
+    details: dict[str, Any] = {
+        **({"name": name} if name else {}),
+        **({"group": group} if group else {}),
+        "kind": plural,
+    }
     shown = f' "{name}"' if name else ""
     return StatusError(403, f"{qualified(group, plural)}{shown} is forbidden: {why}", details=details)
 

@@ -49,7 +49,7 @@ Listener = Callable[[Sequence[Change]], None]
 
 
 class Store(Protocol):
-    """What the API server asks of a store. Listeners get every change once, in the order of revisions, after it is durable."""
+    """What the API server asks of a store. Listeners get every change once, in order, after it is durable."""
 
     async def open(self) -> None: ...
     async def close(self) -> None: ...
@@ -57,7 +57,7 @@ class Store(Protocol):
         """The present revision, and every record at it. Called once, before the first write."""
 
     async def write(self, key: str, value: bytes | None, expected: int) -> int:
-        """Put (or delete, value None) if the key's revision is `expected` (0: not there); the new revision, once durable.
+        """Put (value None: delete) if the key's revision is `expected` (0: not there); the new revision, once durable.
 
         Raises Conflict. When it returns, listeners have had the change.
         """

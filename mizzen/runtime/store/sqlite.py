@@ -1,7 +1,7 @@
 """The store in one SQLite file: a log of revisions in WAL mode, written by one thread in groups.
 
 Writes that arrive while a commit is under way go together into the next one (one fsync for all of them). A write is
-answered when its commit is durable (synchronous=FULL). Compaction drops replaced rows and gives pages back to the file system.
+answered when its commit is durable (synchronous=FULL). Compaction drops replaced rows and gives pages back to the disk.
 One process at a time: an exclusive lock on FILE-lock says so to a second one.
 """
 
@@ -43,7 +43,7 @@ class _Write(NamedTuple):
 
 
 class SqliteStore:
-    """A Store in `path` (":memory:" for tests). Every method is called on one event loop; the commit runs on a thread."""
+    """A Store in `path` (":memory:" for tests). Methods are called on one event loop; the commit runs on a thread."""
 
     def __init__(self, path: str) -> None:
         self._path = path
@@ -70,7 +70,9 @@ class SqliteStore:
             except OSError:
                 os.close(self._lock)
                 self._lock = None
-                raise UsageError(f"another API server has {self._path} open: stop it, or give this one a --data-dir") from None
+                raise UsageError(
+                    f"another API server has {self._path} open: stop it, or give this one a --data-dir"
+                ) from None
         self._loop = asyncio.get_running_loop()
         database = sqlite3.connect(self._path, check_same_thread=False, isolation_level=None)
         database.execute("PRAGMA auto_vacuum=INCREMENTAL")
@@ -81,7 +83,9 @@ class SqliteStore:
         self._database = database
         meta = dict(database.execute("SELECT name, value FROM meta").fetchall())
         self._compacted = meta.get("compacted", 0)
-        self._revision = max(meta.get("revision", 0), database.execute("SELECT coalesce(max(revision), 0) FROM log").fetchone()[0])
+        self._revision = max(
+            meta.get("revision", 0), database.execute("SELECT coalesce(max(revision), 0) FROM log").fetchone()[0]
+        )
         self._thread = threading.Thread(target=self._commit_for_ever, name="store", daemon=True)
         self._thread.start()
 
@@ -180,10 +184,11 @@ class SqliteStore:
         database = self._connection
         database.execute("BEGIN IMMEDIATE")
         database.execute(
-            "DELETE FROM log WHERE revision <= ?1 AND (value IS NULL OR revision < "
-            "(SELECT max(later.revision) FROM log AS later WHERE later.key = log.key AND later.revision <= ?1))",
+            "DELETE FROM log WHERE revision <= ?1 AND revision NOT IN "
+            "(SELECT max(revision) FROM log WHERE revision <= ?1 GROUP BY key)",
             (revision,),
         )
+        database.execute("DELETE FROM log WHERE revision <= ? AND value IS NULL", (revision,))
         database.execute("INSERT OR REPLACE INTO meta VALUES ('compacted', ?)", (revision,))
         database.execute("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (revision,))
         database.execute("COMMIT")

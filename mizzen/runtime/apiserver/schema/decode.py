@@ -73,7 +73,7 @@ def _empty(value: Any) -> bool:
 
 
 def _go(value: Any) -> str:
-    return "null" if value is None else _GO[type(value)] if type(value) in _GO else "value"
+    return "null" if value is None else _GO.get(type(value), "value")
 
 
 def _place(path: str) -> str:

@@ -67,9 +67,7 @@ def _field(name: str, raw: dict[str, Any]) -> Field:
     plain = type_.name in ("struct", "time", "microtime", "intstr", "quantity", "duration")
     omit = "z" in flags or ("o" in flags and (not plain or "p" in flags))
     words = frozenset(word for word in strategy.split(",") if word)
-    return Field(
-        name, type_, "p" in flags, omit, words, key, raw.get("l", ""), tuple(raw.get("k", ())), raw.get("d")
-    )
+    return Field(name, type_, "p" in flags, omit, words, key, raw.get("l", ""), tuple(raw.get("k", ())), raw.get("d"))
 
 
 @cache

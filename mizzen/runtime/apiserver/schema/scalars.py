@@ -21,9 +21,7 @@ def quantity(text: str | int | float) -> Fraction:
     """The amount that a quantity means. Raises ValueError with Kubernetes' words."""
     found = _QUANTITY.match(str(text))
     if not found:
-        raise ValueError(
-            "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
-        )
+        raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
     value = Fraction(found[2]) * _unit(found[3] or "")
     return -value if found[1] == "-" else value
 

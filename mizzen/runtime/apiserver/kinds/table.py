@@ -1,0 +1,23 @@
+"""The one list of kinds with rules of their own, by plural and group. What is not here has only the common rules."""
+
+from __future__ import annotations
+
+from . import core
+from .base import Strategy
+from .pods import Pod
+from .services import Service
+
+STRATEGIES: dict[str, Strategy] = {
+    "configmaps": core.ConfigMap(),
+    "secrets": core.Secret(),
+    "namespaces": core.Namespace(),
+    "serviceaccounts": core.ServiceAccount(),
+    "nodes": core.Node(),
+    "events": core.Event(),
+    "limitranges": core.LimitRange(),
+    "resourcequotas": core.ResourceQuota(),
+    "podtemplates": core.PodTemplate(),
+    "pods": Pod(),
+    "services": Service(),
+    "leases.coordination.k8s.io": core.Lease(),
+}

@@ -1,0 +1,193 @@
+"""Tables: what `kubectl get` prints, made by the server (meta.k8s.io Table).
+
+Takes items of one resource, gives the Table as a tree. One line of `COLUMNS` per kind; cells come from cells.py and pods.py,
+those of custom resources from their definition's printer columns.
+Source: kube-apiserver's printers (column names, types, priorities).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from ..schema.scalars import age
+from . import cells, pods
+
+if TYPE_CHECKING:
+    from ..cache import Item
+    from ..resources import Resource
+
+Object = dict[str, Any]
+Cells = Callable[[Object], Sequence[Any]]
+
+# A column is "Name", "Name*" (shown by -o wide), and a type behind a colon when it is not a string.
+COLUMNS: dict[str, tuple[str, Cells]] = {
+    "v1 Pod": ("Ready|Status|Restarts|Age|IP*|Node*|Nominated Node*|Readiness Gates*", pods.pod),
+    "v1 PodTemplate": ("Containers|Images|Pod Labels", cells.pod_template),
+    "v1 Service": ("Type|Cluster-IP|External-IP|Port(s)|Age|Selector*", cells.service),
+    "v1 ConfigMap": ("Data|Age", cells.config_map),
+    "v1 Secret": ("Type|Data|Age", cells.secret),
+    "v1 ServiceAccount": ("Age", cells.only_age),
+    "v1 Namespace": ("Status|Age", cells.phase),
+    "v1 Node": (
+        "Status|Roles|Age|Version|Internal-IP*|External-IP*|OS-Image*|Kernel-Version*|Container-Runtime*",
+        cells.node,
+    ),
+    "v1 Endpoints": ("Endpoints|Age", cells.endpoints),
+    "v1 Event": (
+        "Last Seen|Type|Reason|Object|Subobject*|Source*|Message|First Seen*|Count*:integer|Name*",
+        cells.event,
+    ),
+    "v1 LimitRange": ("Created At", cells.created),
+    "v1 ResourceQuota": ("Request|Limit|Age", cells.quota),
+    "v1 PersistentVolume": (
+        "Capacity|Access Modes|Reclaim Policy|Status|Claim|StorageClass|VolumeAttributesClass|Reason|Age|VolumeMode*",
+        cells.volume,
+    ),
+    "v1 PersistentVolumeClaim": (
+        "Status|Volume|Capacity|Access Modes|StorageClass|VolumeAttributesClass|Age|VolumeMode*",
+        cells.claim,
+    ),
+    "v1 ReplicationController": (
+        "Desired:integer|Current:integer|Ready:integer|Age|Containers*|Images*|Selector*",
+        cells.replica_set,
+    ),
+    "v1 ComponentStatus": ("Status|Message|Error", cells.component_status),
+    "apps/v1 ReplicaSet": (
+        "Desired:integer|Current:integer|Ready:integer|Age|Containers*|Images*|Selector*",
+        cells.replica_set,
+    ),
+    "apps/v1 Deployment": ("Ready|Up-to-date|Available|Age|Containers*|Images*|Selector*", cells.deployment),
+    "apps/v1 StatefulSet": ("Ready|Age|Containers*|Images*", cells.stateful_set),
+    "apps/v1 DaemonSet": (
+        "Desired:integer|Current:integer|Ready:integer|Up-to-date:integer|Available:integer|Node Selector|Age|Containers*|Images*|Selector*",
+        cells.daemon_set,
+    ),
+    "apps/v1 ControllerRevision": ("Controller|Revision|Age", cells.controller_revision),
+    "batch/v1 Job": ("Status|Completions|Duration|Age|Containers*|Images*|Selector*", cells.job),
+    "batch/v1 CronJob": (
+        "Schedule|Timezone|Suspend:boolean|Active:integer|Last Schedule|Age|Containers*|Images*|Selector*",
+        cells.cron_job,
+    ),
+    "autoscaling/v2 HorizontalPodAutoscaler": ("Reference|Targets|MinPods|MaxPods|Replicas|Age", cells.autoscaler),
+    "policy/v1 PodDisruptionBudget": ("Min Available|Max Unavailable|Allowed Disruptions:integer|Age", cells.budget),
+    "networking.k8s.io/v1 Ingress": ("Class|Hosts|Address|Ports|Age", cells.ingress),
+    "networking.k8s.io/v1 IngressClass": ("Controller|Parameters|Age", cells.ingress_class),
+    "networking.k8s.io/v1 NetworkPolicy": ("Pod-Selector|Age", cells.network_policy),
+    "networking.k8s.io/v1 ServiceCIDR": ("CIDRs|Age", cells.service_cidr),
+    "networking.k8s.io/v1 IPAddress": ("ParentRef|Age", cells.ip_address),
+    "discovery.k8s.io/v1 EndpointSlice": ("AddressType|Ports|Endpoints|Age", cells.endpoint_slice),
+    "rbac.authorization.k8s.io/v1 Role": ("Created At", cells.created),
+    "rbac.authorization.k8s.io/v1 ClusterRole": ("Created At", cells.created),
+    "rbac.authorization.k8s.io/v1 RoleBinding": ("Role|Age|Users*|Groups*|ServiceAccounts*", cells.binding),
+    "rbac.authorization.k8s.io/v1 ClusterRoleBinding": ("Role|Age|Users*|Groups*|ServiceAccounts*", cells.binding),
+    "coordination.k8s.io/v1 Lease": ("Holder|Age", cells.lease),
+    "storage.k8s.io/v1 StorageClass": (
+        "Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age",
+        cells.storage_class,
+    ),
+    "storage.k8s.io/v1 CSIDriver": (
+        "AttachRequired:boolean|PodInfoOnMount:boolean|StorageCapacity:boolean|TokenRequests|RequiresRepublish:boolean|Modes|Age",
+        cells.csi_driver,
+    ),
+    "storage.k8s.io/v1 CSINode": ("Drivers:integer|Age", cells.csi_node),
+    "storage.k8s.io/v1 VolumeAttachment": ("Attacher|PV|Node|Attached:boolean|Age", cells.volume_attachment),
+    "storage.k8s.io/v1 VolumeAttributesClass": ("DriverName|Age", cells.attributes_class),
+    "storage.k8s.io/v1 CSIStorageCapacity": ("StorageClassName|Capacity", cells.storage_capacity),
+    "scheduling.k8s.io/v1 PriorityClass": (
+        "Value:integer|Global-Default:boolean|Age|PreemptionPolicy",
+        cells.priority_class,
+    ),
+    "node.k8s.io/v1 RuntimeClass": ("Handler|Age", cells.runtime_class),
+    "certificates.k8s.io/v1 CertificateSigningRequest": (
+        "Age|SignerName|Requestor|RequestedDuration|Condition",
+        cells.signing_request,
+    ),
+    "apiextensions.k8s.io/v1 CustomResourceDefinition": (
+        "Scope|Versions|Created At:date|Group*|Kind*|ShortNames*|Established*:boolean",
+        cells.definition,
+    ),
+    "apiregistration.k8s.io/v1 APIService": ("Service|Available|Age", cells.api_service),
+    "admissionregistration.k8s.io/v1 ValidatingWebhookConfiguration": ("Webhooks:integer|Age", cells.webhooks),
+    "admissionregistration.k8s.io/v1 MutatingWebhookConfiguration": ("Webhooks:integer|Age", cells.webhooks),
+    "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicy": (
+        "Validations:integer|ParamKind|Age",
+        cells.admission_policy,
+    ),
+    "admissionregistration.k8s.io/v1 ValidatingAdmissionPolicyBinding": (
+        "PolicyName|ParamRef|Age",
+        cells.policy_binding,
+    ),
+    "admissionregistration.k8s.io/v1 MutatingAdmissionPolicy": (
+        "Mutations:integer|ParamKind|Age",
+        cells.mutating_policy,
+    ),
+    "admissionregistration.k8s.io/v1 MutatingAdmissionPolicyBinding": ("PolicyName|ParamRef|Age", cells.policy_binding),
+    "flowcontrol.apiserver.k8s.io/v1 FlowSchema": (
+        "PriorityLevel|MatchingPrecedence:integer|DistinguisherMethod|Age|MissingPL",
+        cells.flow_schema,
+    ),
+}
+DEFAULT: tuple[str, Cells] = ("Created At:date", cells.created)
+ALIASES = {
+    "autoscaling/v1 HorizontalPodAutoscaler": "autoscaling/v2 HorizontalPodAutoscaler",
+    "events.k8s.io/v1 Event": "v1 Event",
+}
+
+
+def column(text: str) -> Object:
+    name, _, kind = text.partition(":")
+    wide = name.endswith("*")
+    name = name.rstrip("*")
+    return {"name": name, "type": kind or "string", "format": "", "description": name, "priority": 1 if wide else 0}
+
+
+NAME_COLUMN = {"name": "Name", "type": "string", "format": "name", "description": "Name of the object", "priority": 0}
+
+
+def columns_of(resource: Resource) -> tuple[list[Object], Cells]:
+    """The column definitions after Name, and what makes their cells."""
+    if resource.custom is not None:
+        columns, make = resource.custom.columns()
+        return columns, make
+    key = f"{resource.api_version} {resource.kind}"
+    text, make = COLUMNS.get(ALIASES.get(key, key), DEFAULT)
+    return [column(one) for one in text.split("|")], make
+
+
+def table(resource: Resource, items: Sequence[Item], inclusion: str, version: str, metadata: Object) -> Object:
+    """The Table of some items; `inclusion` is Metadata, Object or None."""
+    definitions, make = columns_of(resource)
+    rows = []
+    for item in items:
+        tree = _tree(item, resource)
+        rows.append({"cells": [tree["metadata"]["name"], *make(tree)], "object": _included(tree, inclusion, version)})
+    return {
+        "kind": "Table",
+        "apiVersion": f"meta.k8s.io/{version}",
+        "metadata": metadata,
+        "columnDefinitions": [NAME_COLUMN, *definitions],
+        "rows": rows,
+    }
+
+
+def _tree(item: Item, resource: Resource) -> Object:
+    if resource.storage_version or resource.custom is not None:
+        from ..versions import to_version
+
+        tree: Object = msgspec.json.decode(to_version(item, resource))
+        return tree
+    return item.object()
+
+
+def _included(tree: Object, inclusion: str, version: str) -> Object | None:
+    if inclusion == "None":
+        return None
+    if inclusion == "Object":
+        return tree
+    return {"kind": "PartialObjectMetadata", "apiVersion": f"meta.k8s.io/{version}", "metadata": tree["metadata"]}
+
+
+__all__ = ["age", "table"]

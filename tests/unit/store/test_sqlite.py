@@ -1,0 +1,110 @@
+"""The SQLite store: revisions, compare-and-swap, compaction, and that nothing acknowledged is lost to a kill."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mizzen.runtime.store.base import Change, Compacted, Conflict
+from mizzen.runtime.store.sqlite import SqliteStore
+
+
+async def opened(path: Path) -> SqliteStore:
+    store = SqliteStore(str(path))
+    await store.open()
+    await store.load()
+    return store
+
+
+async def test_writes_get_rising_revisions_and_conflicts_are_told(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "a.db")
+    seen: list[Change] = []
+    store.listen(seen.extend)
+    first = await store.write("/a/x", b"1", 0)
+    second = await store.write("/a/x", b"2", first)
+    assert second == first + 1
+    with pytest.raises(Conflict) as refused:
+        await store.write("/a/x", b"3", first)
+    assert refused.value.actual == second
+    with pytest.raises(Conflict):
+        await store.write("/a/x", b"3", 0)
+    await store.write("/a/x", None, second)
+    assert [(one.value, one.previous) for one in seen] == [(b"1", 0), (b"2", first), (None, second)]
+    await store.close()
+
+
+async def test_what_was_written_is_there_again(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "a.db")
+    revisions = await asyncio.gather(*(store.write(f"/a/{number}", b"v", 0) for number in range(200)))
+    await store.write("/a/7", None, revisions[7])
+    await store.close()
+    again = SqliteStore(str(tmp_path / "a.db"))
+    await again.open()
+    revision, records = await again.load()
+    assert revision == 201
+    assert len(records) == 199
+    assert records == sorted(records)
+    await again.close()
+
+
+async def test_compaction_forgets_and_shrinks(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = await opened(path)
+    revision = 0
+    for _ in range(300):
+        revision = await store.write("/a/x", os.urandom(4096), revision)
+    gone = await store.write("/a/y", b"1", 0)
+    await store.write("/a/y", None, gone)
+    await store.compact(gone + 1)
+    while store._compacted == 0:
+        await asyncio.sleep(0.01)
+    with pytest.raises(Compacted):
+        await store.history(5)
+    await store.close()
+    assert path.stat().st_size < 200_000
+    again = SqliteStore(str(path))
+    await again.open()
+    revision, records = await again.load()
+    assert (revision, [one.key for one in records]) == (gone + 1, ["/a/x"])
+    assert await again.write("/b", b"", 0) == gone + 2
+    await again.close()
+
+
+WRITER = """
+import asyncio, sys
+from mizzen.runtime.store.sqlite import SqliteStore
+async def main():
+    store = SqliteStore(sys.argv[1])
+    await store.open(); await store.load()
+    async def one(lane):
+        number = 0
+        while True:
+            await store.write(f"/k/{lane}-{number}", b"v" * 100, 0)
+            print(f"{lane}-{number}", flush=True)
+            number += 1
+    await asyncio.gather(*(one(lane) for lane in range(20)))
+asyncio.run(main())
+"""
+
+
+async def test_a_kill_in_mid_write_loses_nothing_acknowledged(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    process = subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    lines = [process.stdout.readline() for _ in range(2000)]
+    process.send_signal(signal.SIGKILL)
+    acknowledged = [line.strip() for line in lines + process.stdout.read().splitlines() if line.strip()]
+    process.wait()
+    process.stdout.close()
+    store = SqliteStore(str(path))
+    await store.open()
+    _, records = await store.load()
+    keys = {record.key for record in records}
+    assert [one for one in acknowledged if f"/k/{one}" not in keys] == []
+    await store.close()
