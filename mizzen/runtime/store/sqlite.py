@@ -193,7 +193,7 @@ class SqliteStore:
         database.execute("INSERT OR REPLACE INTO meta VALUES ('revision', ?)", (revision,))
         database.execute("COMMIT")
         self._compacted = revision
-        database.execute("PRAGMA incremental_vacuum").fetchall()
+        database.executescript("PRAGMA incremental_vacuum")  # execute() would step it once: one page
         database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
 
     # back on the loop
