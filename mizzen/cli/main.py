@@ -30,6 +30,21 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("xds", "mizzen.istiod.commands:xds", "What proxies are served", INSPECT),
     Entry("kube-inject", "mizzen.istiod.inject.commands:kube_inject", "Inject the proxy into a manifest", INSPECT),
     Entry(
+        "proxy-status",
+        "mizzen.istioctl.proxy_status_commands:proxy_status",
+        "Which proxies are connected, and whether each is in sync",
+        INSPECT,
+    ),
+    Entry(
+        "proxy-config", "mizzen.istioctl.proxy_config_commands:app", "What a proxy has been configured with", INSPECT
+    ),
+    Entry(
+        "version",
+        "mizzen.istioctl.proxy_status_commands:version",
+        "Versions of this program, the control plane and the proxies",
+        INSPECT,
+    ),
+    Entry(
         "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
     ),
     Entry(

@@ -69,7 +69,9 @@ def sidecar_routes(snap: Snapshot, node: Node, name: str) -> route_pb2.RouteConf
 
 
 def parse_route_name(name: str) -> tuple[int, bool] | None:
-    """(port, whether it is one detected service's) of a sidecar's route name; port 0 = all ports; None = no such name."""
+    """(port, whether it is one detected service's) of a sidecar's route name; port 0 = all ports; None = no such
+    name.
+    """
     if name == HTTP_PROXY or name.startswith(("unix://", "@")):
         return 0, False
     _, colon, port = name.rpartition(":")
