@@ -14,11 +14,17 @@ from mizzen.api.errors import UsageError
 Json = dict[str, Any]
 
 
+def parts(dump: Mapping[str, Any]) -> list[Json]:
+    """The messages of a dump. Raises UsageError for JSON that is none."""
+    found = dump.get("configs")
+    if not isinstance(found, list):
+        raise UsageError("not an Envoy config dump: no list `configs`")
+    return found
+
+
 def section(dump: Mapping[str, Any], name: str) -> Json:
     """One part of a config dump by its message's name (ClustersConfigDump); {} when it is not there."""
-    if not isinstance(dump.get("configs"), list):
-        raise UsageError("not an Envoy config dump: no list `configs`")
-    for part in dump["configs"]:
+    for part in parts(dump):
         if str(part.get("@type", "")).rpartition(".")[2] == name:
             return dict(part)
     return {}

@@ -76,7 +76,9 @@ def run(target: Target, ask: Callable[[Admin], Awaitable[T]]) -> T:
 
 def dump_of(target: Target, query: str = "") -> dict[str, Any]:
     async def ask(proxy: Admin) -> dict[str, Any]:
-        return as_json(await proxy.get(f"config_dump{query}"))
+        dump = as_json(await proxy.get(f"config_dump{query}"))
+        envoy_dump.parts(dump)
+        return dump
 
     return run(target, ask)
 

@@ -35,8 +35,8 @@ class Rejected(NamedTuple):
     errors: tuple[Invalid, ...]
 
 
-Check = Callable[[Any], list[Invalid]]
-"""A typed Istio object's errors: mizzen.api.validation.validate."""
+Check = Callable[[Mapping[str, Any]], list[Invalid]]
+"""The errors of an Istio object as JSON: mizzen.api.validation.validate."""
 
 
 def decode(obj: Mapping[str, Any]) -> Any:
@@ -69,14 +69,14 @@ class ConfigStore:
     def put(self, obj: Mapping[str, Any], origin: str = "") -> tuple[Invalid, ...]:
         """Take a JSON object in; the errors that keep it out. Without namespace it is in `default`."""
         try:
+            errors = tuple(self._check(obj)) if self._check is not None and _is_istio(obj) else ()
+            if errors:
+                return self.reject(rough_key(obj), origin, errors)
             typed = decode(obj)
-            errors = tuple(self._check(typed)) if self._check is not None and _is_istio(obj) else ()
         except Invalid as error:
             return self.reject(rough_key(obj), origin, (error,))
         kind = kind_of(typed)
         key = (kind, key_of(kind, typed))
-        if errors:
-            return self.reject(key, origin, errors)
         self.rejected.pop(key, None)
         self.put_typed(key, typed)
         return ()

@@ -10,10 +10,10 @@ import asyncio
 import logging
 from collections.abc import Coroutine
 from datetime import UTC, datetime
-from importlib import import_module
 from typing import Any
 
-from mizzen.api.errors import Invalid, UsageError
+from mizzen.api.errors import UsageError
+from mizzen.api.validation import inspect, validate
 from mizzen.istiod.ca import spiffe
 from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, TokenReviewer
 from mizzen.istiod.ca.authority import Authority, serving_names
@@ -42,15 +42,6 @@ from mizzen.kube import Client, Informers, Key, KubeConfig, WorkQueue, kubeconfi
 log = logging.getLogger(__name__)
 
 ROOT_CHECK_S = 3600.0
-
-
-def validate(obj: Any) -> list[Invalid]:
-    """What Istio's schemas and admission refuse."""
-    try:
-        check = import_module("mizzen.api.validation").validate
-    except ModuleNotFoundError:
-        return []
-    return list(check(obj))
 
 
 def _kubeconfig(given: str | KubeConfig) -> KubeConfig:
@@ -117,13 +108,13 @@ class Istiod:
         xds_debug = XdsDebug(debug, o.identity, VERSION, o.revision, o.system_namespace)
         self._grpc = GrpcPorts(o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug)
         by_token = self._grpc.authenticator.by_token
-        inspect = debug_routes(debug, by_token, o.system_namespace)
+        debugging = debug_routes(debug, by_token, o.system_namespace)
         version = {"version": VERSION, "status": "Clean"}
         await self._grpc.start(chain, key)
         webhooks = self._webhook_routes()
-        plain = [*ready_routes(self._not_ready), *inspect]
+        plain = [*ready_routes(self._not_ready), *debugging]
         await self._http.start("http", o.http_addr, plain if o.https_addr else [*plain, *webhooks])
-        await self._http.start("monitoring", o.monitoring_addr, [*monitoring_routes(self.metrics), *inspect])
+        await self._http.start("monitoring", o.monitoring_addr, [*monitoring_routes(self.metrics), *debugging])
         tls = [*webhooks, *ready_routes(self._not_ready)]
         await self._http.start("https", o.https_addr, tls, https_context(chain, key))
         await self._http.start("ctrlz", o.ctrlz_addr, controlz_routes(version))
@@ -197,7 +188,7 @@ class Istiod:
         return serving_names(o.system_namespace, o.revision, (*o.serving_names, "localhost", "127.0.0.1"))
 
     def _webhook_routes(self) -> list[Any]:
-        return validate_routes(validate, self.metrics)
+        return validate_routes(inspect, self.metrics)
 
     async def _renew_root(self, authority: Authority) -> None:
         """Replace our own root in the last part of its life; the key stays, so what it signed stays valid."""

@@ -13,17 +13,17 @@ from typing import Any
 import msgspec
 from aiohttp import web
 
-from mizzen.api import kinds
-from mizzen.api.errors import Invalid
+from mizzen.api.validation.report import Report
 from mizzen.istiod.server.metrics import Metrics
 
 log = logging.getLogger(__name__)
 
-Check = Callable[[Any], list[Invalid]]
+Inspect = Callable[[Mapping[str, Any]], Report]
+"""The errors and warnings of an object as JSON: mizzen.api.validation.inspect."""
 TOP_LEVEL = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
-def validate_routes(check: Check, metrics: Metrics) -> list[web.AbstractRouteDef]:
+def validate_routes(inspect: Inspect, metrics: Metrics) -> list[web.AbstractRouteDef]:
     """POST /validate and /validate/…"""
 
     async def validate(request: web.Request) -> web.Response:
@@ -33,37 +33,39 @@ def validate_routes(check: Check, metrics: Metrics) -> list[web.AbstractRouteDef
         except (msgspec.DecodeError, KeyError, TypeError):
             metrics.add("galley_validation_http_error", status="400")
             return web.Response(status=400, text="no AdmissionReview with a request in the body\n")
-        message = verdict(admission, check)
+        message, warnings = verdict(admission, inspect)
         _count(metrics, admission, message)
-        return web.json_response(review_response(admission, message))
+        return web.json_response(review_response(admission, message, warnings))
 
     return [web.post("/validate", validate), web.post("/validate/{tail:.*}", validate)]
 
 
-def verdict(admission: Mapping[str, Any], check: Check) -> str | None:
-    """Why the object is refused; None when it is allowed. Only CREATE and UPDATE are looked at."""
+def verdict(admission: Mapping[str, Any], inspect: Inspect) -> tuple[str | None, list[str]]:
+    """Why the object is refused (None when it is allowed), and warnings. Only CREATE and UPDATE are looked at."""
     if admission.get("operation") not in ("CREATE", "UPDATE"):
-        return None
+        return None, []
     obj = admission.get("object")
     if not isinstance(obj, Mapping):
-        return "configuration is invalid: no object"
+        return "configuration is invalid: no object", []
     unknown = sorted(obj.keys() - TOP_LEVEL)
     if unknown:
-        return f"configuration is invalid: unknown field {', '.join(unknown)}"
+        return f"configuration is invalid: unknown field {', '.join(unknown)}", []
     meta = obj.get("metadata") or {}
     named = {**obj, "metadata": {**meta, "name": meta.get("name") or admission.get("name") or "generated"}}
-    try:
-        errors = check(kinds.decode(named))
-    except Invalid as error:
-        errors = [error]
-    return f"configuration is invalid: {'; '.join(map(str, errors))}" if errors else None
+    report = inspect(named)
+    warnings = [f"{warned.path}: {warned.reason}" for warned in report.warnings]
+    if report.errors:
+        return f"configuration is invalid: {'; '.join(map(str, report.errors))}", warnings
+    return None, warnings
 
 
-def review_response(admission: Mapping[str, Any], message: str | None) -> dict[str, Any]:
+def review_response(admission: Mapping[str, Any], message: str | None, warnings: list[str]) -> dict[str, Any]:
     """The AdmissionReview that answers."""
     response: dict[str, Any] = {"uid": admission.get("uid", ""), "allowed": message is None}
     if message is not None:
         response["status"] = {"code": 400, "reason": "Invalid", "message": message}
+    if warnings:
+        response["warnings"] = warnings
     return {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
 
 

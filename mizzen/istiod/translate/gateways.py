@@ -189,7 +189,8 @@ def qualified(host: str, namespace: str) -> str:
 
 
 def listen_ports(number: int, targets: Sequence[ServiceTarget], gateway: Gateway) -> list[int]:
-    """Where the proxy listens for a Gateway's port: the target port of the service that exposes it, else the port itself.
+    """Where the proxy listens for a Gateway's port: the target port of the service that exposes it, else the
+    port itself.
 
     A Gateway that names its services listens on their target ports only.
     """

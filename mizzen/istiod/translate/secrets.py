@@ -1,8 +1,8 @@
 """SDS: certificates and roots that istiod reads from Secrets and ConfigMaps for gateways and sidecars.
 
-Takes a snapshot, a proxy and a credential's resource name, gives a Secret, or nothing when it is missing, broken, or not
-for this proxy. Not here: the proxy's own certificate, which its agent serves; who the proxy is (xds/).
-Source: envoy.extensions.transport_sockets.tls.v3.Secret.
+Takes a snapshot, a proxy and a credential's resource name, gives a Secret, or nothing when it is missing,
+broken, or not for this proxy. Not here: the proxy's own certificate, which its agent serves; who the proxy is
+(xds/). Source: envoy.extensions.transport_sockets.tls.v3.Secret.
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ class TcpChains:
     def chains(
         self, svc: Service, port: ListenPort, bind: str, cidrs: tuple[str, ...], rules: Iterable[VirtualService]
     ) -> list[Chain]:
-        """bind: the listener's address; cidrs: ranges that the service's traffic is told by, none = the bind tells it."""
+        """bind: the listener's address; cidrs: ranges that the service's traffic is told by, none = the bind
+        tells it.
+        """
         own = [vs for vs in rules if any(overlaps(host, svc.host) for host in vs.spec.hosts)]
         if port.protocol.is_tls:
             return self._tls(svc, port, bind, cidrs, own)
