@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 
@@ -22,6 +21,7 @@ from mizzen.istiod.node import Node, parse_node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate import generate
 from mizzen.istiod.xds import types
+from mizzen.wire.newer import newer_json
 from mizzen.wire.schema import message_class
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -35,7 +35,7 @@ def dump(snap: Snapshot, nodes: Mapping[str, Node]) -> dict[str, dict[str, list[
 def dump_node(snap: Snapshot, node: Node) -> dict[str, list[Any]]:
     """All resources of one proxy, by section."""
     sections = resources(snap, node)
-    return {section: [to_json(message) for message in messages] for section, messages in sections.items()}
+    return {section: [newer_json(message) for message in messages] for section, messages in sections.items()}
 
 
 def resources(snap: Snapshot, node: Node) -> dict[str, list[Message]]:
@@ -57,12 +57,6 @@ def resources(snap: Snapshot, node: Node) -> dict[str, list[Message]]:
         "secrets": ask(types.SDS, _secret_names([*clusters, *listeners])),
         "name_table": ask(types.NDS),
     }
-
-
-def to_json(message: Message) -> dict[str, Any]:
-    """protobuf's JSON mapping with the original field names."""
-    out: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
-    return out
 
 
 def _endpoint_names(clusters: Iterable[Any]) -> Iterator[str]:

@@ -37,7 +37,8 @@ def services(obj: Any) -> list[Service]:
         Service(
             host=host,
             namespace=meta.namespace or "default",
-            name=meta.name,
+            name=host,
+            object_name=meta.name,
             ports=ports,
             registry="External",
             addresses=(address,),
@@ -88,10 +89,20 @@ def endpoints(obj: Any, svc: Service, workloads: Iterable[Workload], identity: I
     if spec.workload_selector is not None:
         chosen = [w for w in workloads if w.ips and w.ready and selects(spec.workload_selector.labels, w.own_labels)]
     elif spec.endpoints:
-        chosen = [entry_workload(obj.metadata.name, svc.namespace, e, identity) for e in spec.endpoints]
+        name = obj.metadata.name
+        chosen = [
+            entry_workload(f"{name}-{index}", svc.namespace, e, identity) for index, e in enumerate(spec.endpoints)
+        ]
     elif svc.resolution.is_dns:
         return [
-            Endpoint(svc.host, port.target_port or port.number, port.name, cluster_id=identity.cluster_id)
+            Endpoint(
+                svc.host,
+                port.target_port or port.number,
+                port.name,
+                namespace=svc.namespace,
+                workload=obj.metadata.name,
+                cluster_id=identity.cluster_id,
+            )
             for port in spec.ports
         ]
     else:

@@ -33,6 +33,7 @@ class Resolution(StrEnum):
 class Health(IntEnum):
     """State of an endpoint, numbered as envoy.config.core.v3.HealthStatus."""
 
+    UNKNOWN = 0
     HEALTHY = 1
     UNHEALTHY = 2
     DRAINING = 3
@@ -52,7 +53,8 @@ class ServicePort(msgspec.Struct, frozen=True):
 class Service(msgspec.Struct, frozen=True):
     """A named set of endpoints.
 
-    host: the fully qualified name; name, namespace: of the object behind it; registry: Kubernetes or External;
+    host: the fully qualified name; name: of a Kubernetes Service, the host of a ServiceEntry's; namespace, object_name: of
+    the object behind it; registry: Kubernetes or External;
     addresses: virtual IPs or CIDRs, never empty (UNSPECIFIED when there is none); auto_addresses: VIPs allocated for
     a ServiceEntry, for proxies that capture DNS; export_to: empty = the mesh default; created: seconds since 1970;
     service_accounts: SPIFFE URIs or SANs given by the object itself.
@@ -79,6 +81,7 @@ class Service(msgspec.Struct, frozen=True):
     external_name: str = ""
     aliases: tuple[str, ...] = ()
     kind: str = "Service"
+    object_name: str = ""
 
     @property
     def address(self) -> str:

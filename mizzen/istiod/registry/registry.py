@@ -184,20 +184,20 @@ class Registry:
         self._index_services()
 
     def _endpoints_of(self, key: tuple[str, str]) -> tuple[Endpoint, ...]:
-        """Endpoints of a host in a namespace, from all services of that name there."""
+        """Endpoints of a host in a namespace, from all services of that name there.
+
+        A ServiceEntry with several addresses is several services, and gives its endpoints once for each.
+        """
         out: list[Endpoint] = []
-        seen: set[tuple[str, str]] = set()
         for svc in self.by_host.get(key[0], ()):
-            source = (svc.kind, svc.name)
-            if svc.namespace != key[1] or source in seen:
+            if svc.namespace != key[1]:
                 continue
-            seen.add(source)
             if svc.kind == "ServiceEntry":
-                obj = self.objects.table("ServiceEntry")[svc.namespace, svc.name]
+                obj = self.objects.table("ServiceEntry")[svc.namespace, svc.object_name]
                 near: Iterable[Workload] = self._near(svc.namespace) if svc.selector else ()
                 out += service_entries.endpoints(obj, svc, near, self.identity)
             elif svc.resolution is not Resolution.ALIAS:
-                pieces = self.slices.get((svc.namespace, svc.name), {}).values()
+                pieces = self.slices.get((svc.namespace, svc.object_name), {}).values()
                 out += kubernetes.slice_endpoints(svc, pieces, self.pods, self.identity)
                 if self.entries:
                     out += kubernetes.entry_endpoints(svc, self.entries.values())
@@ -247,7 +247,7 @@ class Registry:
         if svc.resolution.is_dns and not svc.selector:
             return []
         out = []
-        spec = self.objects.table("ServiceEntry")[svc.namespace, svc.name].spec
+        spec = self.objects.table("ServiceEntry")[svc.namespace, svc.object_name].spec
         if svc.selector:
             if workload is not None and selects(svc.selector, workload.own_labels):
                 for port, declared in zip(svc.ports, spec.ports, strict=True):

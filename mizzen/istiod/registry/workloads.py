@@ -68,6 +68,9 @@ class Workload(msgspec.Struct, frozen=True):
 
     @property
     def health(self) -> Health:
+        """What is known of it: a WorkloadEntry in force tells nothing."""
+        if self.kind != "Pod":
+            return Health.UNKNOWN
         return Health.HEALTHY if self.ready else Health.UNHEALTHY
 
 

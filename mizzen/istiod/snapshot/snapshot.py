@@ -28,6 +28,7 @@ from mizzen.istiod.registry.workloads import Identity
 from mizzen.istiod.snapshot.delegates import merge_delegates
 from mizzen.istiod.snapshot.destination_rules import DestinationRules
 from mizzen.istiod.snapshot.gateways import Gateways
+from mizzen.istiod.snapshot.memo import Memo
 from mizzen.istiod.snapshot.peer_authentication import PeerAuthentications
 from mizzen.istiod.snapshot.policies import Policies
 from mizzen.istiod.snapshot.scope import Scope, router_scope, sidecar_scope
@@ -69,7 +70,11 @@ TRANSLATED_FROM = gateway_api.KINDS | ingress.KINDS | {"Namespace", "Secret", "S
 
 
 class Snapshot:
-    """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads."""
+    """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads.
+
+    memo: results of pure functions by what they were made from, handed on to the next snapshot; local: results that hold for
+    this snapshot alone.
+    """
 
     mesh: MeshConfig
     options: Options
@@ -94,7 +99,8 @@ class Snapshot:
         self.options = options
         self.objects = objects
         self._scopes: dict[tuple[str, str, int], Scope] = {}
-        self.memo: dict[Any, Any] = {}
+        self.memo = Memo()
+        self.local = Memo()
         self.translated = Translated()
 
     @classmethod
@@ -137,6 +143,7 @@ class Snapshot:
                 new._index(name, self)
             else:
                 setattr(new, name, getattr(self, name))
+        new.memo = self.memo.next()
         same = ("exports", "virtual_services", "destination_rules", "sidecars")
         if all(getattr(new, name) is getattr(self, name) for name in same):
             new._scopes = self._scopes

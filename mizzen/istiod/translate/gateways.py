@@ -162,10 +162,7 @@ class MergedGateway:
 def merged_gateway(snap: Snapshot, node: Node) -> MergedGateway:
     """The Gateways that select a proxy, merged; worked out once per snapshot and proxy."""
     key = ("merged gateway", node.id)
-    found: MergedGateway | None = snap.memo.get(key)
-    if found is None:
-        found = snap.memo[key] = merge(snap.gateways.for_workload(node.labels), snap.targets(node))
-    return found
+    return snap.local.get(key, snap, lambda: merge(snap.gateways.for_workload(node.labels), snap.targets(node)))
 
 
 def merge(gateways: Iterable[Gateway], targets: Sequence[ServiceTarget]) -> MergedGateway:

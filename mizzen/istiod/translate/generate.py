@@ -11,7 +11,10 @@ from google.protobuf.message import Message
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.clusters import clusters
+from mizzen.istiod.translate.endpoints import load_assignments
 from mizzen.istiod.translate.listeners import listeners
+from mizzen.istiod.translate.name_table import name_table
 from mizzen.istiod.translate.routes import route_configuration
 from mizzen.istiod.translate.secrets import secret
 from mizzen.istiod.xds import types
@@ -33,8 +36,19 @@ def _secrets(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
     return [(name, message) for name, message in found if message is not None]
 
 
+def _clusters(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    return [(cluster.name, cluster) for cluster in clusters(snap, node)]
+
+
+def _name_table(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    return [("", name_table(snap, node))]
+
+
 TYPES: dict[str, Generator] = {
+    types.CDS: _clusters,
+    types.EDS: load_assignments,
     types.LDS: _listeners,
+    types.NDS: _name_table,
     types.RDS: _routes,
     types.SDS: _secrets,
 }

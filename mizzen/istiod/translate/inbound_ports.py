@@ -42,7 +42,7 @@ def inbound_ports(snap: Snapshot, node: Node) -> list[InboundPort]:
     """The inbound ports of a sidecar, by number."""
     sidecar = snap.sidecar_of(node)
     if sidecar is not None and sidecar.spec.ingress:
-        return [declared_port(node, sidecar, listener) for listener in sidecar.spec.ingress]
+        return [declared_port(snap, node, sidecar, listener) for listener in sidecar.spec.ingress]
     if node.interception_mode == "NONE":
         return []
     return service_ports(snap, node)
@@ -72,9 +72,10 @@ def service_ports(snap: Snapshot, node: Node) -> list[InboundPort]:
     return [found[number] for number in sorted(found)]
 
 
-def declared_port(node: Node, sidecar: Sidecar, listener: IstioIngressListener) -> InboundPort:
+def declared_port(snap: Snapshot, node: Node, sidecar: Sidecar, listener: IstioIngressListener) -> InboundPort:
     """The port that an ingress listener of a Sidecar resource declares."""
     port = listener.port
+    behind = [target for target in snap.targets(node) if target.target_port == port.number]
     captured = node.interception_mode != "NONE" and listener.capture_mode != "NONE"
     return InboundPort(
         number=port.number,
@@ -82,6 +83,8 @@ def declared_port(node: Node, sidecar: Sidecar, listener: IstioIngressListener) 
         host=f"{sidecar.metadata.name}.{sidecar.metadata.namespace}",
         service_port=port.number,
         port_name=port.name,
+        services=tuple(target.service for target in behind),
+        ports=tuple(target.port for target in behind),
         bind=listener.bind or node.ips[0],
         endpoint=listener.default_endpoint,
         declared=True,

@@ -8,6 +8,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Any
 
+from envoy.config.cluster.v3 import filter_pb2
 from envoy.config.listener.v3 import listener_components_pb2
 
 from mizzen.istiod.translate.filters import abilities
@@ -27,3 +28,10 @@ def metadata_exchange(ctx: ChainContext) -> list[Any]:
 def exchange_filter() -> Any:
     value = {"enable_discovery": True, "protocol": "istio-peer-exchange"}
     return Filter(name="istio.metadata_exchange", typed_config=typed_struct(METADATA_EXCHANGE, value))
+
+
+@cache
+def cluster_exchange_filter() -> Any:
+    """The client side, as an upstream network filter of a cluster."""
+    value = {"enable_discovery": True, "protocol": "istio-peer-exchange"}
+    return filter_pb2.Filter(name="istio.metadata_exchange", typed_config=typed_struct(METADATA_EXCHANGE, value))

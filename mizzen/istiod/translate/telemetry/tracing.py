@@ -37,6 +37,7 @@ from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.messages import boolean, duration, pack
 from mizzen.istiod.translate.telemetry.effective import TracingSettings
 from mizzen.istiod.translate.telemetry.providers import header_values, provider_cluster
+from mizzen.wire.newer import set_field
 
 Tracing = hcm_pb2.HttpConnectionManager.Tracing
 DEFAULT_SAMPLING = 1.0
@@ -70,7 +71,7 @@ def hcm_tracing(snap: Snapshot, node: Node, settings: TracingSettings | None, co
     out = _tracing(sampling, custom_tags(node, own, settings.custom_tags, istio_tags), own, max_tag_length)
     out.provider.CopyFrom(typed)
     if settings.no_context_propagation:
-        out.no_context_propagation = True
+        set_field(out, "no_context_propagation")
     return out
 
 

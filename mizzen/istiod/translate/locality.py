@@ -1,0 +1,158 @@
+"""Locality load balancing: which setting holds, and what it makes of the localities of a load assignment.
+
+Takes the setting, the proxy's place and labels, and localities with their endpoints; changes weights and priorities of
+LocalityLbEndpoints messages. Not here: which endpoints there are (endpoints.py).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+
+from mizzen.api.istio.networking import Failover, LoadBalancerSettings, LocalityLoadBalancerSetting
+from mizzen.istiod.node import Locality
+from mizzen.istiod.registry.model import Endpoint, Service
+from mizzen.istiod.registry.workloads import HOSTNAME, NETWORK, REGION, SUBZONE, ZONE
+
+PREFER_CLOSE = LocalityLoadBalancerSetting(enabled=True, failover_priority=(NETWORK, REGION, ZONE))
+PREFER_NODE = LocalityLoadBalancerSetting(enabled=True, failover_priority=(NETWORK, REGION, ZONE, SUBZONE, HOSTNAME))
+DISTRIBUTIONS = {"PreferClose": PREFER_CLOSE, "PreferSameZone": PREFER_CLOSE, "PreferSameNode": PREFER_NODE}
+
+
+class Group(msgspec.Struct):
+    """One locality of a load assignment with the endpoints it was made from, in the order of its lb_endpoints."""
+
+    message: Any
+    endpoints: list[Endpoint]
+
+
+def locality_setting(
+    mesh: LocalityLoadBalancerSetting | None, balancer: LoadBalancerSettings | None, svc: Service
+) -> tuple[LocalityLoadBalancerSetting | None, bool]:
+    """(the setting that holds, whether it fails over without outlier detection); None = no locality balancing."""
+    own = balancer.locality_lb_setting if balancer is not None else None
+    if own is not None:
+        return (None if own.enabled is False else own), False
+    distribution = DISTRIBUTIONS.get(svc.traffic_distribution)
+    if distribution is not None:
+        return distribution, True
+    if mesh is None or mesh.enabled is False:
+        return None, False
+    return mesh, False
+
+
+def balance(
+    groups: list[Group],
+    setting: LocalityLoadBalancerSetting | None,
+    place: Locality,
+    labels: Mapping[str, str],
+    failover: bool,
+) -> list[Any]:
+    """LocalityLbEndpoints with weights and priorities by the setting.
+
+    failover: outlier detection is on, or the setting does not need it.
+    """
+    if setting is None or not groups:
+        return [group.message for group in groups]
+    if setting.distribute:
+        return _distributed([group.message for group in groups], setting, place)
+    if not failover:
+        return [group.message for group in groups]
+    if setting.failover_priority:
+        out = _by_labels(groups, setting.failover_priority, labels)
+        return _by_region(out, setting.failover, place) if setting.failover else out
+    return _by_region([group.message for group in groups], setting.failover, place)
+
+
+def _text(locality: Any) -> str:
+    return "/".join(part for part in (locality.region, locality.zone, locality.sub_zone) if part)
+
+
+def _matches(place: str, pattern: str) -> bool:
+    """Whether a locality lies in `region/zone/sub`, where a trailing `*` or missing parts stand for anything."""
+    if pattern in ("", "*"):
+        return True
+    pattern = pattern.removesuffix("/*")
+    return (
+        place == pattern
+        or place.startswith(pattern + "/")
+        or (pattern.endswith("*") and place.startswith(pattern[:-1]))
+    )
+
+
+def _distributed(groups: list[Any], setting: LocalityLoadBalancerSetting, place: Locality) -> list[Any]:
+    rule = next((one for one in setting.distribute if _matches(place.label, one.from_)), None)
+    if rule is None or not place.label:
+        return groups
+    left = set(range(len(groups)))
+    for pattern in sorted(rule.to, key=lambda text: (-len(text.replace("*", "")), text)):
+        found = [index for index in sorted(left) if _matches(_text(groups[index].locality), pattern)]
+        left -= set(found)
+        total = sum(groups[index].load_balancing_weight.value for index in found)
+        for index in found:
+            weight = groups[index].load_balancing_weight
+            weight.value = math.ceil(weight.value * rule.to[pattern] / total) if total else 0
+    for index in left:
+        groups[index].ClearField("lb_endpoints")
+        groups[index].ClearField("load_balancing_weight")
+    return groups
+
+
+def _by_region(groups: list[Any], failover: Sequence[Failover], place: Locality) -> list[Any]:
+    """Priorities by how near a locality is; those that stay empty are left out of the count."""
+    ranks = [(group.priority * 5 + _rank(group.locality, failover, place), group) for group in groups]
+    order = {rank: index for index, rank in enumerate(sorted({rank for rank, _ in ranks}))}
+    for rank, group in ranks:
+        group.priority = order[rank]
+    return groups
+
+
+def _rank(locality: Any, failover: Sequence[Failover], place: Locality) -> int:
+    parts = (locality.region, locality.zone, locality.sub_zone)
+    own = (place.region, place.zone, place.subzone)
+    near = next((index for index in range(3) if parts[index] != own[index]), 3)
+    if near > 0:
+        return 3 - near
+    for rule in failover:
+        if rule.from_ == place.region:
+            return 3 if rule.to == locality.region else 4
+    return 3
+
+
+def _by_labels(groups: list[Group], keys: Sequence[str], labels: Mapping[str, str]) -> list[Any]:
+    """Each locality split by how many of the labels its endpoints share with the proxy, first mismatch counting."""
+    wanted = [_wanted(key, labels) for key in keys]
+    split: dict[int, list[Any]] = {}
+    for group in groups:
+        parts: dict[int, list[int]] = {}
+        for index, endpoint in enumerate(group.endpoints):
+            parts.setdefault(_mismatch(wanted, endpoint.labels), []).append(index)
+        for rank, indexes in parts.items():
+            message = type(group.message)()
+            message.CopyFrom(group.message)
+            message.ClearField("lb_endpoints")
+            message.lb_endpoints.extend(group.message.lb_endpoints[index] for index in indexes)
+            message.load_balancing_weight.value = sum(e.load_balancing_weight.value for e in message.lb_endpoints)
+            split.setdefault(rank, []).append(message)
+    out = []
+    for priority, rank in enumerate(sorted(split)):
+        for message in split[rank]:
+            message.priority = priority
+            out.append(message)
+    return out
+
+
+def _wanted(key: str, labels: Mapping[str, str]) -> tuple[str, str]:
+    name, given, value = key.partition("=")
+    return (name, value) if given else (name, labels.get(name, ""))
+
+
+def _mismatch(wanted: Sequence[tuple[str, str]], labels: Mapping[str, str]) -> int:
+    """How many labels are left from the first one that differs: 0 = all agree."""
+    for index, (name, value) in enumerate(wanted):
+        if labels.get(name, "") != value:
+            return len(wanted) - index + (len(wanted) if index == 0 and name == NETWORK else 0)
+    return 0

@@ -1,0 +1,87 @@
+"""Fields that Envoy has and the installed xds-protos does not know yet.
+
+`set_field` writes one into a message as an unknown field, so that it travels; `newer_json` reads a message with these fields
+known. One row per field in FIELDS; a row goes when the package has caught up.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any, NamedTuple
+
+from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+from google.protobuf.message import Message
+
+from mizzen.wire.schema import pool
+
+_FIELD = descriptor_pb2.FieldDescriptorProto
+
+
+class Field(NamedTuple):
+    """message: full name; a boolean field by name and number."""
+
+    message: str
+    name: str
+    number: int
+
+
+HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+FIELDS: tuple[Field, ...] = (Field(f"{HCM}.Tracing", "no_context_propagation", 13),)
+
+
+def set_field(message: Message, name: str) -> None:
+    """Set a boolean field of FIELDS to true, whether or not the message's class knows it."""
+    if name in message.DESCRIPTOR.fields_by_name:
+        setattr(message, name, True)
+        return
+    field = next(f for f in FIELDS if f.message == message.DESCRIPTOR.full_name and f.name == name)
+    message.MergeFromString(bytes((field.number << 3, 1)))
+
+
+def newer_json(message: Message) -> dict[str, Any]:
+    """protobuf's JSON mapping with the original field names, the fields of FIELDS included."""
+    newer = _newer_pool()
+    descriptor = newer.FindMessageTypeByName(message.DESCRIPTOR.full_name)
+    copy: Message = message_factory.GetMessageClass(descriptor)()
+    copy.ParseFromString(message.SerializeToString())
+    out: dict[str, Any] = json_format.MessageToDict(copy, preserving_proto_field_name=True, descriptor_pool=newer)
+    return out
+
+
+class _Newer:
+    """Files of the default pool with the missing fields added."""
+
+    def FindFileByName(self, name: str) -> descriptor_pb2.FileDescriptorProto:
+        return _patched(pool().FindFileByName(name))
+
+    def FindFileContainingSymbol(self, symbol: str) -> descriptor_pb2.FileDescriptorProto:
+        return _patched(pool().FindFileContainingSymbol(symbol))
+
+
+@cache
+def _newer_pool() -> descriptor_pool.DescriptorPool:
+    return descriptor_pool.DescriptorPool(_Newer())
+
+
+def _patched(file: Any) -> descriptor_pb2.FileDescriptorProto:
+    proto = descriptor_pb2.FileDescriptorProto()
+    file.CopyToProto(proto)
+    for field in FIELDS:
+        message = _find(proto, field.message)
+        if message is not None and field.name not in [known.name for known in message.field]:
+            message.field.add(name=field.name, number=field.number, type=_FIELD.TYPE_BOOL, label=_FIELD.LABEL_OPTIONAL)
+    return proto
+
+
+def _find(file: descriptor_pb2.FileDescriptorProto, full_name: str) -> Any:
+    prefix = f"{file.package}."
+    if not full_name.startswith(prefix):
+        return None
+    found: Any = None
+    inside: Any = file.message_type
+    for name in full_name.removeprefix(prefix).split("."):
+        found = next((message for message in inside if message.name == name), None)
+        if found is None:
+            return None
+        inside = found.nested_type
+    return found

@@ -1,0 +1,31 @@
+"""What `mizzen xds dump` answers beside what a real Istio did: the figures may only go up."""
+
+from __future__ import annotations
+
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.answers import compare
+
+HERE = Path(__file__).parent
+COMMAND = [sys.executable, "-m", "mizzen"]
+LEAST_PERCENT = 68.0
+EQUAL: tuple[str, ...] = ()
+"""Cases in which every answer is equal."""
+
+
+@pytest.mark.answers
+def test_xds_answers() -> None:
+    cases = sorted(path.parent for path in HERE.glob("xds/*/expected"))
+    with ThreadPoolExecutor(2) as pool:
+        tallies = dict(
+            zip([c.name for c in cases], pool.map(lambda c: compare.xds_case(c, COMMAND), cases), strict=True)
+        )
+    unequal = {name: tallies[name].notes[:3] for name in EQUAL if tallies[name].wrong or tallies[name].notes}
+    assert not unequal
+    right = sum(tally.right for tally in tallies.values())
+    total = right + sum(tally.wrong for tally in tallies.values())
+    assert 100.0 * right / total >= LEAST_PERCENT
