@@ -19,7 +19,7 @@ from mizzen.istiod.translate.gateways import BoundServer, merged_gateway
 from mizzen.istiod.translate.proxy_headers import appends_forwarded_host, attempt_count
 from mizzen.istiod.translate.route_match import is_catch_all
 from mizzen.istiod.translate.route_scope import RouteScope
-from mizzen.istiod.translate.route_virtual_service import http_routes
+from mizzen.istiod.translate.route_virtual_service import shared_routes
 
 Routes = list[routes.Route]
 
@@ -59,7 +59,7 @@ def _merge_hosts(snap: Snapshot, node: Node, servers: Iterable[BoundServer]) -> 
                 continue
             source = (bound.gateway, id(vs), port)
             if source not in made:
-                made[source] = http_routes(vs, _scope(snap, node, bound))
+                made[source] = shared_routes(vs, _scope(snap, node, bound))
             if not made[source]:
                 continue
             for host in shared:

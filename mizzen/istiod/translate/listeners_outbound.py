@@ -71,6 +71,8 @@ class OutboundListeners:
         tcp = TcpScope(snap.scope(node), node, snap.mesh.outbound_cluster_stat_name)
         self.tcp_chains = TcpChains(self.ctx, tcp)
         self.wildcards = wildcards(node)
+        self.reserved = reserved_ports(snap, node)
+        self.unprivileged = node.flag("UNPRIVILEGED_POD")
         self.entries: dict[tuple[Binds, int], Entry] = {}
 
     def add(self, egress: EgressListener) -> None:
@@ -104,14 +106,18 @@ class OutboundListeners:
         return declared is not None and (declared.capture_mode == "NONE" or declared.bind.startswith("unix://"))
 
     def _can_listen(self, binds: Binds, port: ListenPort, bound: bool) -> bool:
-        if bound and self.node.flag("UNPRIVILEGED_POD") and 0 < port.number < 1024:
+        if bound and self.unprivileged and 0 < port.number < 1024:
             return False
-        on_wildcard = binds[0] in self.wildcards if binds else port.protocol.is_http
-        return not on_wildcard or port.number not in reserved_ports(self.snap, self.node)
+        if port.number not in self.reserved:
+            return True
+        return binds[0] not in self.wildcards if binds else not port.protocol.is_http
 
     def _binds_of(self, svc: Service, port: ListenPort, given: Binds) -> Iterator[Binds]:
         """Where a service's port is listened on; () = decided by its address. Headless TCP: at each of its endpoints."""
-        detached = svc.resolution is Resolution.PASSTHROUGH and address_for(svc, self.node) == UNSPECIFIED
+        if svc.resolution is not Resolution.PASSTHROUGH:
+            yield given
+            return
+        detached = address_for(svc, self.node) == UNSPECIFIED
         if given or not detached or not (port.protocol.is_tcp or port.protocol.is_unsupported):
             yield given
             return

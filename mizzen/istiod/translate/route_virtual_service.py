@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import msgspec
 from envoy.config.route.v3 import route_components_pb2 as routes
 
 from mizzen.api.istio.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
 from mizzen.istiod.internal_names import ROUTE_SEMANTICS
+from mizzen.istiod.registry.model import Service
 from mizzen.istiod.translate.route_actions import set_clusters, set_direct_response, set_redirect
 from mizzen.istiod.translate.route_headers import apply_headers, header_changes
 from mizzen.istiod.translate.route_match import is_catch_all, route_match
@@ -38,6 +40,47 @@ def http_routes(virtual_service: VirtualService, scope: RouteScope) -> list[rout
             if is_catch_all(route):
                 return out
     return out
+
+
+class _Known(msgspec.Struct, frozen=True):
+    """Routes with what they were made from, kept alive so that identities stay unique."""
+
+    inputs: tuple[object, ...]
+    routes: list[routes.Route]
+
+
+_made: dict[tuple[object, ...], _Known] = {}
+MAX_KNOWN = 16384
+
+
+def shared_routes(virtual_service: VirtualService, scope: RouteScope) -> list[routes.Route]:
+    """As http_routes; the same list again when nothing that it depends on differs. Never write to it.
+
+    Proxies of all namespaces and later snapshots share it: objects are compared by identity, labels only where they count.
+    """
+    inputs: list[object] = [virtual_service, scope.retries]
+    selects = False
+    for rule in virtual_service.spec.http:
+        for entry in rule.route:
+            inputs += (scope.service(entry.destination.host), scope.hash_of(entry.destination))
+        mirrors = [mirror.destination for mirror in rule.mirrors]
+        inputs += [scope.service(m.host) for m in ((*mirrors, rule.mirror) if rule.mirror is not None else mirrors)]
+        selects |= any(match.source_labels or match.source_namespace for match in rule.match)
+    client = (scope.namespace, tuple(sorted(scope.labels.items()))) if selects else None
+    key = (scope.port, scope.gateways, scope.is_tls, scope.forwarded_host, client, *map(_identity, inputs))
+    known = _made.get(key)
+    if known is None:
+        if len(_made) >= MAX_KNOWN:
+            _made.clear()
+        known = _made[key] = _Known(tuple(inputs), http_routes(virtual_service, scope))
+    return known.routes
+
+
+def _identity(value: object) -> object:
+    """What tells whether an input is the same. A service counts by the part that routes depend on."""
+    if isinstance(value, Service):
+        return value.external_name, value.ports[0].number if len(value.ports) == 1 else 0
+    return id(value)
 
 
 def applies(match: HTTPMatchRequest, scope: RouteScope) -> bool:

@@ -131,10 +131,13 @@ def _services(listener: EgressListener, port: int) -> dict[str, Service]:
 def _only(hosts: list[routes.VirtualHost], name: str) -> list[routes.VirtualHost]:
     """The virtual host of one detected service port, for whatever authority."""
     found = [host for host in hosts if host.name == name] or hosts
-    if len(found) == 1:
-        del found[0].domains[:]
-        found[0].domains.append("*")
-    return found
+    if len(found) != 1:
+        return found
+    only = routes.VirtualHost()
+    only.CopyFrom(found[0])
+    del only.domains[:]
+    only.domains.append("*")
+    return [only]
 
 
 def catch_all(snap: Snapshot, node: Node) -> routes.VirtualHost:

@@ -6,7 +6,7 @@ Not here: the catch-all (routes.py), gateways (gateway_routes.py), the routes in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -20,7 +20,7 @@ from mizzen.istiod.registry.model import Resolution, Service, ServicePort
 from mizzen.istiod.translate.addresses import in_authority
 from mizzen.istiod.translate.route_policies import hash_policy, retry_policy
 from mizzen.istiod.translate.route_scope import RouteScope, cluster_name
-from mizzen.istiod.translate.route_virtual_service import http_routes
+from mizzen.istiod.translate.route_virtual_service import shared_routes
 from mizzen.istiod.translate.virtual_host_domains import service_domains, unclaimed
 
 HTTP_PORT = 80
@@ -85,7 +85,7 @@ def _virtual_service_groups(
     owners = _wildcard_owners(virtual_services, services)
     groups: list[Group] = []
     for vs in virtual_services:
-        found = http_routes(vs, scope)
+        found = shared_routes(vs, scope)
         if not found:
             continue
         hosts, covered = _split_hosts(vs, services, owners)
@@ -138,12 +138,15 @@ def _split_hosts(
 
 
 def _service_group(svc: Service, port: ServicePort, scope: RouteScope, options: HostOptions) -> Group:
-    route = default_route(svc.host, port.number, options.service_hash(svc, port), scope.retries)
-    return Group(port.number, (route,), (svc,))
+    return Group(
+        port.number, default_routes(svc.host, port.number, options.service_hash(svc, port), scope.retries), (svc,)
+    )
 
 
 @lru_cache(maxsize=65536)
-def default_route(host: str, port: int, hash_lb: ConsistentHashLB | None, retries: HTTPRetry | None) -> routes.Route:
+def default_routes(
+    host: str, port: int, hash_lb: ConsistentHashLB | None, retries: HTTPRetry | None
+) -> tuple[routes.Route, ...]:
     """The one route of a service without VirtualService. The answer is shared: never write to it."""
     out = routes.Route(name="default", match=routes.RouteMatch(prefix="/"))
     out.decorator.operation = f"{host}:{port}/*"
@@ -157,7 +160,7 @@ def default_route(host: str, port: int, hash_lb: ConsistentHashLB | None, retrie
     hashed = hash_policy(hash_lb) if hash_lb is not None else None
     if hashed is not None:
         action.hash_policy.append(hashed)
-    return out
+    return (out,)
 
 
 class _Hosts:
@@ -186,20 +189,35 @@ class _Hosts:
             return None
         self.names.add(full_name)
         port = group.port if self.options.every_port else None
+        wanted: tuple[str, ...]
+        short: Collection[str] = ()
         if svc is not None:
-            address = self.options.address(svc)
-            domains, short = service_domains(svc, address, self.options.dns_domain, port)
+            wanted, short = service_domains(svc, self.options.address(svc), self.options.dns_domain, port)
         else:
             plain = in_authority(name)
-            domains, short = [plain] if port is None else [plain, f"{plain}:{port}"], set()
-        domains = unclaimed(domains, self.claimed, short, self.known)
+            wanted = (plain,) if port is None else (plain, f"{plain}:{port}")
+        domains = unclaimed(wanted, self.claimed, short, self.known)
         if self.options.every_port and group.port != HTTP_PORT:
             domains = [domain for domain in domains if domain.endswith(f":{group.port}")]
         if not domains:
             return None
-        return routes.VirtualHost(
-            name=full_name,
-            domains=domains,
-            routes=group.routes,
-            include_request_attempt_count=self.options.attempt_count,
-        )
+        return _virtual_host(full_name, tuple(domains), group.routes, self.options.attempt_count)
+
+
+_made: dict[tuple[str, tuple[str, ...], bool, int], tuple[Sequence[routes.Route], routes.VirtualHost]] = {}
+MAX_KNOWN = 65536
+
+
+def _virtual_host(
+    name: str, domains: tuple[str, ...], given: Sequence[routes.Route], attempts: bool
+) -> routes.VirtualHost:
+    """The message; the same one again for the same route list. It is shared: never write to it."""
+    key = (name, domains, attempts, id(given))
+    known = _made.get(key)
+    if known is not None and known[0] is given:
+        return known[1]
+    made = routes.VirtualHost(name=name, domains=domains, routes=given, include_request_attempt_count=attempts)
+    if len(_made) >= MAX_KNOWN:
+        _made.clear()
+    _made[key] = (given, made)
+    return made
