@@ -22,6 +22,8 @@ from mizzen.istiod.translate.route_scope import cluster_name, destination_cluste
 from mizzen.istiod.translate.route_virtual_service import has_labels
 from mizzen.istiod.translate.stat_names import expand
 
+BLACK_HOLE = "BlackHoleCluster"
+
 
 class ListenPort(msgspec.Struct, frozen=True):
     """The port of a listener: its number (0 = a socket), the protocol spoken there, and its name."""
@@ -71,7 +73,9 @@ def l4_applies(
 
 
 def routed(destinations: Sequence[RouteDestination], vs: VirtualService, port: ListenPort, tcp: TcpScope) -> TcpOptions:
-    """The TCP proxy of a rule's destinations: one cluster, or several by weight."""
+    """The TCP proxy of a rule's destinations: one cluster, or several by weight; nowhere without any."""
+    if not destinations:
+        return TcpOptions(cluster=BLACK_HOLE, protocol=port.protocol, port=port.number)
     first = destinations[0].destination
     rule = tcp.rule(first.host)
     if len(destinations) == 1:
