@@ -7,7 +7,7 @@ Not here: decisions about what a proxy gets (translate/).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
@@ -73,7 +73,7 @@ class Snapshot:
     """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads.
 
     memo: results of pure functions by what they were made from, handed on to the next snapshot; local: results that hold for
-    this snapshot alone.
+    this snapshot alone; keys: JWKS text by the URI that it was fetched from (build's caller fetches).
     """
 
     mesh: MeshConfig
@@ -101,12 +101,20 @@ class Snapshot:
         self._scopes: dict[tuple[str, str, int], Scope] = {}
         self.memo = Memo()
         self.local = Memo()
+        self.keys: Mapping[str, str] = {}
         self.translated = Translated()
 
     @classmethod
-    def build(cls, objects: Iterable[Any], mesh: MeshConfig, options: Options = Options()) -> Snapshot:
-        """The snapshot of all objects given, each a typed Istio or lightkube struct."""
+    def build(
+        cls,
+        objects: Iterable[Any],
+        mesh: MeshConfig,
+        options: Options = Options(),
+        keys: Mapping[str, str] | None = None,
+    ) -> Snapshot:
+        """The snapshot of all objects given, each a typed Istio or lightkube struct. keys: see the class."""
         new = cls(mesh, options, objects if isinstance(objects, Objects) else Objects.of(objects))
+        new.keys = keys or {}
         identity = Identity(new.trust_domain, options.cluster_id, options.network, options.domain)
         new.registry = Registry.build(new.objects, identity)
         new._index_exports()
@@ -129,6 +137,7 @@ class Snapshot:
         changes = list(changes)
         kinds = {change.kind for change in changes}
         new = Snapshot(self.mesh, self.options, self.objects.after(changes))
+        new.keys = self.keys
         new.registry = self.registry.updated(new.objects, changes)
         if new.registry.services is self.registry.services:
             new.exports = self.exports

@@ -13,6 +13,7 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.clusters import clusters
 from mizzen.istiod.translate.endpoints import load_assignments
+from mizzen.istiod.translate.extensions import extensions
 from mizzen.istiod.translate.listeners import listeners
 from mizzen.istiod.translate.name_table import name_table
 from mizzen.istiod.translate.routes import route_configuration
@@ -46,6 +47,7 @@ def _name_table(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Name
 
 TYPES: dict[str, Generator] = {
     types.CDS: _clusters,
+    types.ECDS: extensions,
     types.EDS: load_assignments,
     types.LDS: _listeners,
     types.NDS: _name_table,

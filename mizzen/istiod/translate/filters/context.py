@@ -17,6 +17,7 @@ from mizzen.api.istio.security import AuthorizationPolicy, RequestAuthentication
 from mizzen.api.types import Duration
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.extension_plugins import Plugin, plugins
 from mizzen.istiod.translate.telemetry.effective import Effective, effective
 
 
@@ -51,6 +52,11 @@ class ChainContext:
     @cached_property
     def telemetry(self) -> Effective:
         return effective(self.snap, self.node, server=self.inbound)
+
+    @cached_property
+    def plugins(self) -> list[Plugin]:
+        """Extensions that choose the workload."""
+        return plugins(self.snap, self.node)
 
     @cached_property
     def authorization(self) -> list[AuthorizationPolicy]:

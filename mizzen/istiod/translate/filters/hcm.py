@@ -18,8 +18,10 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 
 from mizzen.api.istio.proxy_config import SetCurrentClientCertDetails
 from mizzen.istiod.registry.protocol import Protocol
+from mizzen.istiod.translate.extension_plugins import AUTHN, AUTHZ, STATS, UNSPECIFIED
 from mizzen.istiod.translate.filters.context import ChainContext, ListenerClass, idle_timeout
 from mizzen.istiod.translate.filters.exchange import metadata_exchange
+from mizzen.istiod.translate.filters.extensions import network_extensions
 from mizzen.istiod.translate.filters.http import HttpChain, http_filters
 from mizzen.istiod.translate.messages import ADS_CONFIG, boolean, duration, pack
 from mizzen.istiod.translate.telemetry.access_log import access_logs
@@ -54,7 +56,9 @@ def http_filter_chain(ctx: ChainContext, options: HttpOptions) -> list[Any]:
 
 def before_http(ctx: ChainContext, port: int) -> list[Any]:
     """The network filters before a connection manager."""
-    return metadata_exchange(ctx) if ctx.inbound else []
+    exchange = metadata_exchange(ctx) if ctx.inbound else []
+    phases = (AUTHN, AUTHZ, STATS, UNSPECIFIED)
+    return [*exchange, *(one for phase in phases for one in network_extensions(ctx, phase, port))]
 
 
 def connection_manager(ctx: ChainContext, options: HttpOptions) -> Any:

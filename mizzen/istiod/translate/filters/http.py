@@ -20,9 +20,13 @@ from envoy.extensions.filters.http.router.v3 import router_pb2
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2 as hcm_pb2
 
 from mizzen.istiod.registry.protocol import Protocol
+from mizzen.istiod.translate.extension_plugins import AUTHN, AUTHZ, STATS, UNSPECIFIED
 from mizzen.istiod.translate.filters import abilities
 from mizzen.istiod.translate.filters.context import ChainContext, ListenerClass
+from mizzen.istiod.translate.filters.extensions import http_extensions
 from mizzen.istiod.translate.messages import boolean, pack, typed_struct
+from mizzen.istiod.translate.security import jwt
+from mizzen.istiod.translate.security.authorization import custom_filters, policy_filters
 from mizzen.istiod.translate.telemetry import stats
 from mizzen.wire.istio import PEER_METADATA, AlpnFilterConfig
 
@@ -138,13 +142,36 @@ def _router(ctx: ChainContext, chain: HttpChain) -> list[Any]:
     return [_plain("envoy.filters.http.router", router_pb2.Router(suppress_envoy_headers=suppress))]
 
 
-def _security(ctx: ChainContext, chain: HttpChain) -> list[Any]:
-    return []
+def _custom(ctx: ChainContext, chain: HttpChain) -> list[Any]:
+    named = custom_filters(ctx.snap, ctx.authorization, tcp=False, sidecar=ctx.node.is_sidecar)
+    return [_plain(name, config) for name, config in named]
+
+
+def _phase(name: str) -> Callable[[ChainContext, HttpChain], list[Any]]:
+    def build(ctx: ChainContext, chain: HttpChain) -> list[Any]:
+        return http_extensions(ctx, name, chain.port)
+
+    return build
+
+
+def _jwt(ctx: ChainContext, chain: HttpChain) -> list[Any]:
+    config = jwt.jwt_authn(ctx.authentication, ctx.snap.keys, ctx.node.is_sidecar)
+    return [] if config is None else [_plain(jwt.NAME, config)]
+
+
+def _rbac(ctx: ChainContext, chain: HttpChain) -> list[Any]:
+    return [_plain(name, config) for name, config in policy_filters(ctx.snap, ctx.authorization, tcp=False)]
 
 
 FILTERS: tuple[Callable[[ChainContext, HttpChain], list[Any]], ...] = (
     _peer_metadata,  # first: everything after may ask who the peer is
-    _security,  # CUSTOM authorisation, extensions AUTHN, JWT, extensions AUTHZ, RBAC, extensions STATS and the rest
+    _custom,
+    _phase(AUTHN),
+    _jwt,
+    _phase(AUTHZ),
+    _rbac,
+    _phase(STATS),
+    _phase(UNSPECIFIED),
     _grpc_web,
     _grpc_stats,
     _alpn,

@@ -6,7 +6,6 @@ Not here: which cluster that is (listeners), weighted routes' clusters (routes o
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -17,10 +16,13 @@ from envoy.type.v3 import hash_policy_pb2
 
 from mizzen.api.types import Duration
 from mizzen.istiod.registry.protocol import Protocol
+from mizzen.istiod.translate.extension_plugins import AUTHN, AUTHZ, STATS, UNSPECIFIED
 from mizzen.istiod.translate.filters.context import ChainContext, idle_timeout
 from mizzen.istiod.translate.filters.exchange import metadata_exchange
+from mizzen.istiod.translate.filters.extensions import network_extensions
 from mizzen.istiod.translate.filters.http import stats_config
 from mizzen.istiod.translate.messages import duration, pack
+from mizzen.istiod.translate.security.authorization import custom_filters, policy_filters
 from mizzen.istiod.translate.telemetry import stats
 from mizzen.istiod.translate.telemetry.access_log import access_logs
 
@@ -57,7 +59,7 @@ def tcp_filter_chain(ctx: ChainContext, options: TcpOptions) -> list[Any]:
     proxy = tcp_proxy(ctx, options)
     return [
         *(metadata_exchange(ctx) if ctx.inbound or options.exchange else ()),
-        *_security(ctx, options.port),
+        *_before_stats(ctx, options),
         *_stats(ctx),
         *_sni_proxy(options),
         *_mongo(options, proxy.stat_prefix),
@@ -93,8 +95,19 @@ def tcp_proxy(ctx: ChainContext, options: TcpOptions) -> Any:
     return proxy
 
 
-def _security(ctx: ChainContext, port: int) -> Sequence[Any]:
-    return ()
+def _before_stats(ctx: ChainContext, options: TcpOptions) -> list[Any]:
+    """Authorization, with extensions between."""
+    policies = ctx.authorization
+    custom = custom_filters(ctx.snap, policies, tcp=True, sidecar=ctx.node.is_sidecar)
+    rbac = policy_filters(ctx.snap, policies, tcp=True)
+    return [
+        *(Filter(name=name, typed_config=pack(config)) for name, config in custom),
+        *network_extensions(ctx, AUTHN, options.port),
+        *network_extensions(ctx, AUTHZ, options.port),
+        *(Filter(name=name, typed_config=pack(config)) for name, config in rbac),
+        *network_extensions(ctx, STATS, options.port),
+        *network_extensions(ctx, UNSPECIFIED, options.port),
+    ]
 
 
 def _stats(ctx: ChainContext) -> list[Any]:
