@@ -65,6 +65,16 @@ class Document:
             node, line = step[0], step[1] + self._offset
         return line
 
+    def is_scalar(self, path: str) -> bool:
+        """Whether there is a field with a scalar value at path."""
+        node = self._node
+        for name in parts(path):
+            step = _step(node, name)
+            if step is None:
+                return False
+            node = step[0]
+        return isinstance(node, yaml.ScalarNode)
+
 
 def parts(path: str) -> Iterator[str]:
     """The names and indices of a path: "a.b[0][x.y]" → a, b, 0, x.y."""

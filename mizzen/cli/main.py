@@ -26,6 +26,7 @@ class Entry(NamedTuple):
 MESH, INSPECT, PARTS = "The mesh on this machine", "Check and inspect", "Parts, each on its own"
 
 COMMANDS: tuple[Entry, ...] = (
+    Entry("analyze", "mizzen.istioctl.analyze.command:analyze", "Check a mesh's objects against each other", INSPECT),
     Entry("validate", "mizzen.istioctl.validate:validate", "Check manifests by schema and admission rules", INSPECT),
     Entry("xds", "mizzen.istiod.commands:xds", "What proxies are served", INSPECT),
     Entry("kube-inject", "mizzen.istiod.inject.commands:kube_inject", "Inject the proxy into a manifest", INSPECT),

@@ -69,10 +69,8 @@ def ports(obj: ServiceEntry, report: Report) -> None:
 
 def auto_allocates(obj: ServiceEntry) -> bool:
     """Whether the object's hosts get virtual addresses of their own."""
-    spec = obj.spec
     opted_out = (obj.metadata.labels or {}).get("networking.istio.io/enable-autoallocate-ip", "").lower() == "false"
-    hosts = [host for host in spec.hosts if not host.startswith("*")] or spec.resolution == "DYNAMIC_DNS"
-    return not opted_out and spec.resolution != "NONE" and not spec.addresses and bool(hosts)
+    return not opted_out and obj.spec.resolution != "NONE" and not obj.spec.addresses
 
 
 def no_resolution(spec: ServiceEntrySpec, report: Report) -> None:
