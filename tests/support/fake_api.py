@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from bisect import bisect_right
 from typing import Any, NamedTuple
 
 from aiohttp import web
@@ -115,12 +116,12 @@ class FakeApi:
                     gone = {"kind": "Status", "code": 410, "reason": "Expired", "message": "too old"}
                     await answer.write(json.dumps({"type": "ERROR", "object": gone}).encode() + b"\n")
                     return answer
-                for entry in self.log:
+                for entry in self.log[bisect_right(self.log, seen, key=lambda e: e.revision) :]:
                     in_namespace = namespace in ("", entry.object["metadata"].get("namespace", ""))
-                    if entry.revision > seen and entry.collection == collection and in_namespace:
+                    if entry.collection == collection and in_namespace:
                         line = {"type": entry.type, "object": entry.object}
                         await answer.write(json.dumps(line).encode() + b"\n")
-                seen = max([seen, *(entry.revision for entry in self.log)])
+                    seen = entry.revision
                 async with self.changed:
                     await self.changed.wait_for(lambda seen=seen: self.revision > seen)
         finally:

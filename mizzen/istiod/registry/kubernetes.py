@@ -197,7 +197,9 @@ def entry_endpoints(svc: Service, entries: Iterable[Workload]) -> list[Endpoint]
 
 
 def entry_port(port: ServicePort, entry: Workload) -> int | None:
-    """Where a WorkloadEntry listens for a Kubernetes service port; None when a named target port is not among its ports."""
+    """Where a WorkloadEntry listens for a Kubernetes service port; None when a named target port is not among
+    its ports.
+    """
     if port.target_name:
         return entry.port_map.get(port.target_name)
     return entry.port_map.get(port.name) or port.target_port or port.number
