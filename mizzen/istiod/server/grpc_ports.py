@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from typing import Any
+import socket
+from typing import Any, NamedTuple
 
 import grpc
 
@@ -16,7 +17,7 @@ from mizzen.istiod.ca.authenticate import Authenticator, Unauthenticated
 from mizzen.istiod.ca.authority import Authority
 from mizzen.istiod.ca.service import CertificateService
 from mizzen.istiod.server.metrics import Metrics
-from mizzen.istiod.server.options import ServerOptions, split_address
+from mizzen.istiod.server.options import ServerOptions, bind, flag, split_address
 from mizzen.istiod.server.tls import TlsRelay, server_context
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.server import AdsService, Debug, Refused
@@ -37,6 +38,37 @@ SETTINGS = (
 )
 
 
+class BoundGrpc(NamedTuple):
+    """A gRPC server that has its port and serves nothing yet."""
+
+    server: Any
+    port: int
+
+
+class BoundPorts(NamedTuple):
+    """The two ports, None for one that is not to be served."""
+
+    plaintext: BoundGrpc | None
+    secure: socket.socket | None
+
+
+def bind_ports(options: ServerOptions) -> BoundPorts:
+    """Take the ports before anything else is done. Raises UsageError when one is taken."""
+    return BoundPorts(
+        bind_grpc("grpc", options.grpc_addr) if options.grpc_addr else None,
+        bind("secure_grpc", options.secure_grpc_addr) if options.secure_grpc_addr else None,
+    )
+
+
+def bind_grpc(name: str, address: str) -> BoundGrpc:
+    host, port = split_address(address)
+    server = grpc.aio.server(options=SETTINGS)
+    try:
+        return BoundGrpc(server, server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+    except RuntimeError as error:
+        raise UsageError(f"{flag(name)} {address}: cannot listen there (is the port taken?)") from error
+
+
 async def no_identity(_: Any) -> None:
     """The plaintext port asks for no identity, and gives no secrets."""
 
@@ -55,22 +87,18 @@ class GrpcPorts:
         self.authenticator = Authenticator(lambda: authority.trust_domain, self._certificates, tokens)
         self.ports: dict[str, int] = {}
 
-    async def start(self, chain: bytes, key: bytes) -> None:
-        if self._options.grpc_addr:
+    async def start(self, ports: BoundPorts, chain: bytes, key: bytes) -> None:
+        if ports.plaintext is not None:
             handlers = [AdsService(self._hub, no_identity, self._debug).handler()]
-            if not self._options.secure_grpc_addr:
+            if ports.secure is None:
                 handlers.append(self._certificate_service())
-            self.ports["grpc"] = await self._serve(self._options.grpc_addr, handlers)
-        if self._options.secure_grpc_addr:
+            self.ports["grpc"] = await self._serve(ports.plaintext, handlers)
+        if ports.secure is not None:
             ads = AdsService(self._hub, self._identities, self._debug)
-            inner = await self._serve("127.0.0.1:0", [ads.handler(), self._certificate_service()])
-            self._relay = TlsRelay(inner)
-            host, port = split_address(self._options.secure_grpc_addr)
-            try:
-                context = server_context(chain, key, self._authority.roots)
-                self.ports["secure_grpc"] = await self._relay.start(host, port, context)
-            except OSError as error:
-                raise UsageError(f"--secure-grpc-addr {self._options.secure_grpc_addr}: {error.strerror}") from error
+            inner = bind_grpc("secure_grpc", "127.0.0.1:0")
+            self._relay = TlsRelay(await self._serve(inner, [ads.handler(), self._certificate_service()]))
+            context = server_context(chain, key, self._authority.roots)
+            self.ports["secure_grpc"] = await self._relay.start(ports.secure, context)
 
     def use_certificate(self, chain: bytes, key: bytes) -> None:
         if self._relay is not None:
@@ -93,13 +121,8 @@ class GrpcPorts:
         except Unauthenticated as error:
             raise Refused(grpc.StatusCode.UNAUTHENTICATED, f"authentication failure: {error}") from error
 
-    async def _serve(self, address: str, handlers: list[grpc.GenericRpcHandler]) -> int:
-        host, port = split_address(address)
-        server = grpc.aio.server(handlers=handlers, options=SETTINGS)
-        try:
-            bound = server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}")
-        except RuntimeError as error:
-            raise UsageError(f"--grpc-addr {address}: cannot listen there (is the port taken?)") from error
-        await server.start()
-        self._servers.append(server)
-        return int(bound)
+    async def _serve(self, bound: BoundGrpc, handlers: list[grpc.GenericRpcHandler]) -> int:
+        bound.server.add_generic_rpc_handlers(tuple(handlers))
+        await bound.server.start()
+        self._servers.append(bound.server)
+        return bound.port

@@ -8,14 +8,13 @@ from __future__ import annotations
 
 import logging
 import ssl
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 from aiohttp import web
 
-from mizzen.api.errors import UsageError
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.observer import VERSION
-from mizzen.istiod.server.options import split_address
+from mizzen.istiod.server.options import bind
 
 log = logging.getLogger(__name__)
 
@@ -26,33 +25,33 @@ STATUS = "Clean"
 
 
 class HttpPorts:
-    """Sites are added one by one and all ended by `stop`."""
+    """The ports are taken at once; sites are added one by one and all ended by `stop`. addresses: by name, "" =
+    none.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, addresses: Mapping[str, str]) -> None:
         self.ports: dict[str, int] = {}
+        self._sockets = {name: bind(name, address) for name, address in addresses.items() if address}
         self._runners: list[web.AppRunner] = []
 
-    async def start(
-        self, name: str, address: str, routes: Iterable[web.AbstractRouteDef], tls: ssl.SSLContext | None = None
-    ) -> None:
-        """Serve routes at an address; nothing when it is ""."""
-        if not address:
+    async def start(self, name: str, routes: Iterable[web.AbstractRouteDef], tls: ssl.SSLContext | None = None) -> None:
+        """Serve routes at the address of that name, if it has one."""
+        listener = self._sockets.get(name)
+        if listener is None:
             return
         app = web.Application(client_max_size=MAX_REQUEST)
         app.add_routes(routes)
         runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await runner.setup()
         self._runners.append(runner)
-        host, port = split_address(address)
-        try:
-            await web.TCPSite(runner, host, port, ssl_context=tls).start()
-        except OSError as error:
-            raise UsageError(f"--{name.replace('_', '-')}-addr {address}: {error.strerror}") from error
-        self.ports[name] = int(runner.addresses[0][1])
+        await web.SockSite(runner, listener, ssl_context=tls).start()
+        self.ports[name] = int(listener.getsockname()[1])
 
     async def stop(self) -> None:
         for runner in self._runners:
             await runner.cleanup()
+        for listener in self._sockets.values():
+            listener.close()
 
 
 def ready_routes(probe: Probe) -> list[web.AbstractRouteDef]:

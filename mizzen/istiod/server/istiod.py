@@ -25,7 +25,7 @@ from mizzen.istiod.debug.endpoints import Debug
 from mizzen.istiod.debug.http import controlz_routes, debug_routes
 from mizzen.istiod.debug.xds import XdsDebug
 from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
-from mizzen.istiod.server.grpc_ports import GrpcPorts
+from mizzen.istiod.server.grpc_ports import GrpcPorts, bind_ports
 from mizzen.istiod.server.http_ports import HttpPorts, monitoring_routes, ready_routes
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.observer import VERSION, MetricsObserver, collector
@@ -79,7 +79,13 @@ class Istiod:
             Debounce(options.debounce_after_s, options.debounce_max_s),
             self.metrics,
         )
-        self._http = HttpPorts()
+        addresses = {
+            "http": options.http_addr,
+            "monitoring": options.monitoring_addr,
+            "https": options.https_addr,
+            "ctrlz": options.ctrlz_addr,
+        }
+        self._http = HttpPorts(addresses)
         self._grpc: GrpcPorts | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._authority: Authority | None = None
@@ -97,6 +103,7 @@ class Istiod:
 
     async def start(self) -> None:
         """Read everything, then serve. Raises UsageError for what cannot be."""
+        bound = bind_ports(self.options)
         for source in self._sources:
             self._spawn(source.run(), type(source).__name__)
         await self._until_synced()
@@ -110,14 +117,14 @@ class Istiod:
         by_token = self._grpc.authenticator.by_token
         debugging = debug_routes(debug, by_token, o.system_namespace)
         version = {"version": VERSION, "status": "Clean"}
-        await self._grpc.start(chain, key)
+        await self._grpc.start(bound, chain, key)
         webhooks = self._webhook_routes()
         plain = [*ready_routes(self._not_ready), *debugging]
-        await self._http.start("http", o.http_addr, plain if o.https_addr else [*plain, *webhooks])
-        await self._http.start("monitoring", o.monitoring_addr, [*monitoring_routes(self.metrics), *debugging])
+        await self._http.start("http", plain if o.https_addr else [*plain, *webhooks])
+        await self._http.start("monitoring", [*monitoring_routes(self.metrics), *debugging])
         tls = [*webhooks, *ready_routes(self._not_ready)]
-        await self._http.start("https", o.https_addr, tls, https_context(chain, key))
-        await self._http.start("ctrlz", o.ctrlz_addr, controlz_routes(version))
+        await self._http.start("https", tls, https_context(chain, key))
+        await self._http.start("ctrlz", controlz_routes(version))
         self._spawn(self._pushes.run(), "pushes")
         self._spawn(self._renew_root(authority), "root rotation")
         if self.client is not None:

@@ -6,6 +6,7 @@ Not here: the command line's spelling (commands.py).
 
 from __future__ import annotations
 
+import socket
 from pathlib import Path
 
 import msgspec
@@ -39,6 +40,26 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     debounce_after_s: float = 0.1
     debounce_max_s: float = 10.0
     identity: str = "istiod"
+
+
+def flag(name: str) -> str:
+    """The option that gives the address of a port."""
+    return f"--{name.replace('_', '-')}-addr"
+
+
+def bind(name: str, address: str) -> socket.socket:
+    """A TCP socket bound to an address. name: the port's, for the message. Raises UsageError when it cannot be."""
+    host, port = split_address(address)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    listener = socket.socket(family, socket.SOCK_STREAM)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listener.bind((host, port))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"{flag(name)} {address}: {error.strerror}") from error
+    listener.listen(1024)
+    return listener
 
 
 def split_address(address: str) -> tuple[str, int]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import socket
 import ssl
 from collections.abc import Sequence
 
@@ -47,13 +48,13 @@ class TlsRelay:
         self._tasks: set[asyncio.Task[None]] = set()
         self._context: ssl.SSLContext | None = None
 
-    async def start(self, host: str, port: int, context: ssl.SSLContext) -> int:
-        """Listen; the port, which matters when 0 was asked for."""
+    async def start(self, listener: socket.socket, context: ssl.SSLContext) -> int:
+        """Listen on a bound socket; its port."""
         self._context = context
         self._server = await asyncio.start_server(
-            self._accepted, host, port, ssl=context, limit=CHUNK, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
+            self._accepted, sock=listener, ssl=context, limit=CHUNK, ssl_handshake_timeout=HANDSHAKE_TIMEOUT_S
         )
-        return int(self._server.sockets[0].getsockname()[1])
+        return int(listener.getsockname()[1])
 
     def replace(self, chain: bytes, key: bytes, roots: str) -> None:
         """Serve another certificate, and trust other client roots too, from the next handshake on."""

@@ -49,17 +49,13 @@ def moves_nodes(changes: Iterable[Change]) -> bool:
 def names(
     type_url: str, changes: Collection[Change], before: Snapshot | None, after: Snapshot
 ) -> Collection[str] | None:
-    """The names of a type that the changes may touch; None = all of them.
-
-    EDS names are given as hosts' clusters are told apart by `host_of`: see `Hosts`.
-    """
+    """The names of a type that the changes may touch (hosts, for EDS); None = all of them."""
     only, ignored = ONLY.get(type_url), IGNORED.get(type_url, frozenset())
     relevant = [c for c in changes if (c.kind in only if only is not None else c.kind not in ignored)]
     if not relevant or before is None:
         return None if before is None else ()
     if type_url == EDS:
-        hosts = _endpoint_hosts(relevant, before, after)
-        return None if hosts is None else Hosts(hosts)
+        return _endpoint_hosts(relevant, before, after)
     if all(change.kind in WORKLOADS for change in relevant):
         return () if type_url == RDS or not _seen_beyond_endpoints(before, after) else None
     return None
@@ -103,17 +99,3 @@ def _seen_beyond_endpoints(before: Snapshot, after: Snapshot) -> bool:
         if any(before.service_accounts(svc) != after.service_accounts(svc) for svc in found):
             return True
     return False
-
-
-class Hosts(set[str]):
-    """Cluster names of some hosts; membership is asked by name: `outbound|80|v1|host`, `outbound_.80_.v1_.host`."""
-
-    def __contains__(self, name: object) -> bool:
-        return isinstance(name, str) and super().__contains__(host_of(name))
-
-
-def host_of(cluster: str) -> str:
-    """The host of a cluster's name."""
-    if "|" in cluster:
-        return cluster.rpartition("|")[2]
-    return cluster.rpartition("_.")[2] if "_." in cluster else cluster

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from mizzen.istiod.xds.encode import Entry, pack, resources
-from mizzen.istiod.xds.types import NAMED, short_name
+from mizzen.istiod.xds.types import EDS, NAMED, host_of, short_name
 
 log = logging.getLogger(__name__)
 
@@ -49,15 +49,22 @@ class ResourceCollection:
         self.errors = 0
         self._interner = interner
         self._asked: set[str] = set()  # names that were generated once, whether there was something or not
+        self._by_host: dict[str, list[str]] = {}  # EDS: the names asked, by host
         self._changed: dict[str, int] = {}  # name → serial of its last change, oldest first
         self._stale: set[str] = set()
         self._all_stale = type_url not in NAMED
         self._bodies: dict[tuple[bool, frozenset[str] | None], bytes] = {}
 
     def mark(self, names: Iterable[str] | None) -> None:
-        """These names (None: all) may differ in the current snapshot; they are generated when next looked at."""
+        """These names (None: all) may differ in the current snapshot; they are generated when next looked at.
+
+        names: of resources; for EDS of hosts, whose clusters are meant.
+        """
         if names is None:
             self._all_stale = True
+        elif self.type_url == EDS:
+            for host in names:
+                self._stale.update(self._by_host.get(host, ()))
         else:
             self._stale.update(self._asked.intersection(names) if self.type_url in NAMED else names)
 
@@ -81,6 +88,9 @@ class ResourceCollection:
         missing = set(names) - self._asked
         if missing:
             self._asked |= missing
+            if self.type_url == EDS:
+                for name in missing:
+                    self._by_host.setdefault(host_of(name), []).append(name)
             self._generate(missing)
 
     def changed_since(self, seen: int) -> list[str]:

@@ -45,5 +45,12 @@ def short_name(type_url: str) -> str:
     return SHORT_NAMES.get(type_url, type_url)
 
 
+def host_of(cluster: str) -> str:
+    """The host in a cluster's name: `outbound|80|v1|host`, `outbound_.80_.v1_.host`; another name as it is."""
+    if "|" in cluster:
+        return cluster.rpartition("|")[2]
+    return cluster.rpartition("_.")[2] if "_." in cluster else cluster
+
+
 def is_debug(type_url: str) -> bool:
     return type_url == DEBUG or type_url.startswith(DEBUG + "/")
