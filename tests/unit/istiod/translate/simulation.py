@@ -164,7 +164,7 @@ def outcome(route: routes.Route | None) -> str:
     if kind != "route":
         return "no action"
     if route.route.cluster:
-        return route.route.cluster
+        return str(route.route.cluster)
     return " ".join(f"{c.name}={c.weight.value}" for c in route.route.weighted_clusters.clusters)
 
 
