@@ -5,10 +5,17 @@ The most specific one counts: the subset's port, the subset, the port, the rule.
 
 from __future__ import annotations
 
-from mizzen.api.istio.destination_rule import ConsistentHashLB, DestinationRuleSpec, PortTrafficPolicy, TrafficPolicy
+from mizzen.api.istio.destination_rule import (
+    ConsistentHashLB,
+    DestinationRule,
+    DestinationRuleSpec,
+    PortTrafficPolicy,
+    TrafficPolicy,
+)
 from mizzen.api.istio.virtual_service import Destination
 from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import Service, ServicePort
+from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.scope import Scope
 
 
@@ -26,6 +33,24 @@ def hash_of_service(scope: Scope, node: Node, svc: Service, port: ServicePort) -
     return None if rule is None else port_hash(rule.spec.traffic_policy, port.number)
 
 
+def any_service_hash(snap: Snapshot) -> bool:
+    """Whether any rule of the mesh could ask for a hash on a whole service or port."""
+    return snap.local.get(
+        "any service hash", None, lambda: any(map(_hashes, snap.objects.table("DestinationRule").values()))
+    )
+
+
+def _hashes(rule: DestinationRule) -> bool:
+    policy = rule.spec.traffic_policy
+    if policy is None:
+        return False
+    return _general(policy) is not None or any(_of(settings) is not None for settings in policy.port_level_settings)
+
+
+def _of(settings: PortTrafficPolicy) -> ConsistentHashLB | None:
+    return settings.load_balancer.consistent_hash if settings.load_balancer is not None else None
+
+
 def destination_hash(rule: DestinationRuleSpec, destination: Destination) -> ConsistentHashLB | None:
     """The hash for a destination; only a destination that names its port takes that port's settings."""
     port = destination.port.number if destination.port is not None else None
@@ -41,9 +66,7 @@ def destination_hash(rule: DestinationRuleSpec, destination: Destination) -> Con
 def port_hash(policy: TrafficPolicy | None, port: int) -> ConsistentHashLB | None:
     """The hash for a service port without a route of its own: the port's settings replace the general ones."""
     settings = _settings(policy, port)
-    if settings is not None:
-        return settings.load_balancer.consistent_hash if settings.load_balancer is not None else None
-    return _general(policy)
+    return _of(settings) if settings is not None else _general(policy)
 
 
 def _settings(policy: TrafficPolicy | None, port: int | None) -> PortTrafficPolicy | None:
@@ -54,9 +77,7 @@ def _settings(policy: TrafficPolicy | None, port: int | None) -> PortTrafficPoli
 
 def _of_port(policy: TrafficPolicy | None, port: int | None) -> ConsistentHashLB | None:
     settings = _settings(policy, port)
-    if settings is None or settings.load_balancer is None:
-        return None
-    return settings.load_balancer.consistent_hash
+    return _of(settings) if settings is not None else None
 
 
 def _general(policy: TrafficPolicy | None) -> ConsistentHashLB | None:

@@ -11,21 +11,20 @@ from __future__ import annotations
 from envoy.config.route.v3 import route_components_pb2 as routes
 from envoy.config.route.v3 import route_pb2
 from google.protobuf.duration_pb2 import Duration as PbDuration
-from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
-from msgspec.structs import replace
 
 from mizzen.istiod.internal_names import MESH_GATEWAY
 from mizzen.istiod.node import Node
-from mizzen.istiod.registry.model import Service
 from mizzen.istiod.registry.protocol import Protocol, parse_protocol
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.scope import EgressListener, Scope
 from mizzen.istiod.translate.addresses import address_for
-from mizzen.istiod.translate.consistent_hash import hash_of_destination, hash_of_service
+from mizzen.istiod.translate.consistent_hash import any_service_hash, hash_of_destination, hash_of_service
 from mizzen.istiod.translate.gateway_routes import gateway_routes
 from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK, outbound_policy
+from mizzen.istiod.translate.port_services import port_services
 from mizzen.istiod.translate.proxy_headers import appends_forwarded_host, attempt_count
 from mizzen.istiod.translate.route_scope import RouteScope, destination_cluster
+from mizzen.istiod.translate.virtual_host_entries import HostEntry, configuration, host_entry
 from mizzen.istiod.translate.virtual_hosts import HTTP_PORT, HostOptions, for_services, virtual_hosts
 
 HTTP_PROXY = "http_proxy"
@@ -35,19 +34,8 @@ PASSTHROUGH, BLACK_HOLE, DYNAMIC_DNS = "PassthroughCluster", "BlackHoleCluster",
 def route_configuration(snap: Snapshot, node: Node, name: str) -> route_pb2.RouteConfiguration:
     """The route configuration of this name for a proxy."""
     if node.is_router:
-        return configuration(name, gateway_routes(snap, node, name))
+        return configuration(name, map(host_entry, gateway_routes(snap, node, name)))
     return sidecar_routes(snap, node, name)
-
-
-def configuration(name: str, hosts: list[routes.VirtualHost]) -> route_pb2.RouteConfiguration:
-    """A route configuration with what all of istiod's have in common."""
-    return route_pb2.RouteConfiguration(
-        name=name,
-        virtual_hosts=hosts,
-        validate_clusters=BoolValue(value=False),
-        max_direct_response_body_size_bytes=UInt32Value(value=1024 * 1024),
-        ignore_port_in_host_matching=True,
-    )
 
 
 def sidecar_routes(snap: Snapshot, node: Node, name: str) -> route_pb2.RouteConfiguration:
@@ -96,8 +84,9 @@ def _is_http_proxy(listener: EgressListener) -> bool:
     return parse_protocol(declared.port.protocol) is Protocol.HTTP_PROXY
 
 
-def _hosts(snap: Snapshot, node: Node, scope: Scope, listener: EgressListener, port: int) -> list[routes.VirtualHost]:
-    services = _services(listener, port)
+def _hosts(snap: Snapshot, node: Node, scope: Scope, listener: EgressListener, port: int) -> list[HostEntry]:
+    ported = port_services(listener.services, port)
+    services = ported.by_host
     rules = listener.virtual_services
     chosen = list(rules) if port == HTTP_PORT else for_services(rules, services)
     route_scope = RouteScope(
@@ -113,34 +102,27 @@ def _hosts(snap: Snapshot, node: Node, scope: Scope, listener: EgressListener, p
     options = HostOptions(
         dns_domain=node.dns_domain,
         address=lambda svc: address_for(svc, node),
+        variant=(node.supports_ipv4, node.supports_ipv6, node.dns_capture),
+        hashed=any_service_hash(snap),
         service_hash=lambda svc, p: hash_of_service(scope, node, svc, p),
         every_port=port == 0,
         attempt_count=attempt_count(snap, node),
     )
-    return virtual_hosts(chosen, services, route_scope, options)
+    return virtual_hosts(chosen, ported, route_scope, options)
 
 
-def _services(listener: EgressListener, port: int) -> dict[str, Service]:
-    """The listener's services that have the port, each with that port only; all of them for port 0."""
-    if port == 0:
-        return {svc.host: svc for svc in listener.services}
-    found = ((svc, svc.port(port)) for svc in listener.services)
-    return {svc.host: svc if len(svc.ports) == 1 else replace(svc, ports=(p,)) for svc, p in found if p is not None}
-
-
-def _only(hosts: list[routes.VirtualHost], name: str) -> list[routes.VirtualHost]:
+def _only(hosts: list[HostEntry], name: str) -> list[HostEntry]:
     """The virtual host of one detected service port, for whatever authority."""
     found = [host for host in hosts if host.name == name] or hosts
     if len(found) != 1:
         return found
-    only = routes.VirtualHost()
-    only.CopyFrom(found[0])
-    del only.domains[:]
-    only.domains.append("*")
-    return [only]
+    message = found[0].message()
+    del message.domains[:]
+    message.domains.append("*")
+    return [host_entry(message)]
 
 
-def catch_all(snap: Snapshot, node: Node) -> routes.VirtualHost:
+def catch_all(snap: Snapshot, node: Node) -> HostEntry:
     """What happens to requests for hosts that nobody knows."""
     policy = outbound_policy(snap, node)
     out = routes.VirtualHost(domains=["*"], include_request_attempt_count=attempt_count(snap, node))
@@ -148,7 +130,7 @@ def catch_all(snap: Snapshot, node: Node) -> routes.VirtualHost:
     if policy.mode == BLOCK:
         out.name = route.name = "block_all"
         route.direct_response.status = 502
-        return out
+        return host_entry(out)
     dynamic = policy.mode == ALLOW_ANY_DYNAMIC_DNS
     out.name = route.name = "allow_any_dynamic_dns" if dynamic else "allow_any"
     route.route.cluster = DYNAMIC_DNS if dynamic else PASSTHROUGH
@@ -157,4 +139,4 @@ def catch_all(snap: Snapshot, node: Node) -> routes.VirtualHost:
     route.route.append_x_forwarded_host = appends_forwarded_host(snap, node)
     route.route.timeout.CopyFrom(PbDuration())
     route.route.max_grpc_timeout.CopyFrom(PbDuration())
-    return out
+    return host_entry(out)

@@ -74,7 +74,7 @@ def _domains(
     return tuple(names), frozenset(short)
 
 
-def unclaimed(domains: Iterable[str], claimed: set[str], short: Collection[str], known: set[str]) -> list[str]:
+def unclaimed(domains: Iterable[str], claimed: set[str], short: Collection[str], known: Collection[str]) -> list[str]:
     """The domains that no earlier virtual host has; they are claimed by this call.
 
     A short form that is itself the full name of another host is left to that one. Case does not count.

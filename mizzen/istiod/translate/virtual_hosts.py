@@ -6,7 +6,7 @@ Not here: the catch-all (routes.py), gateways (gateway_routes.py), the routes in
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from functools import lru_cache
 
 import msgspec
@@ -18,10 +18,12 @@ from mizzen.api.istio.virtual_service import HTTPRetry, VirtualService
 from mizzen.istiod.hostname import is_wildcard, subset_of
 from mizzen.istiod.registry.model import Resolution, Service, ServicePort
 from mizzen.istiod.translate.addresses import in_authority
+from mizzen.istiod.translate.port_services import NO_NAMESPACE, PortServices
 from mizzen.istiod.translate.route_policies import hash_policy, retry_policy
 from mizzen.istiod.translate.route_scope import RouteScope, cluster_name
 from mizzen.istiod.translate.route_virtual_service import shared_routes
 from mizzen.istiod.translate.virtual_host_domains import service_domains, unclaimed
+from mizzen.istiod.translate.virtual_host_entries import HostEntry, host_entry
 
 HTTP_PORT = 80
 
@@ -36,14 +38,21 @@ class Group(msgspec.Struct, frozen=True):
 
 
 class HostOptions(msgspec.Struct, frozen=True):
-    """dns_domain: the proxy's; address: a service's virtual IP for it; service_hash: the hash that a service port's rule
-    asks for; every_port: the listener serves all ports (an HTTP proxy, a socket)."""
+    """dns_domain: the proxy's; address: a service's virtual IP for it, which depends on `variant` alone; service_hash: the
+    hash that a service port's rule asks for, only asked when `hashed`; every_port: the listener serves all ports."""
 
     dns_domain: str
     address: Callable[[Service], str]
+    variant: Hashable
     service_hash: Callable[[Service, ServicePort], ConsistentHashLB | None]
+    hashed: bool = False
     every_port: bool = False
     attempt_count: bool = True
+
+    @property
+    def dns_namespace(self) -> str:
+        """The namespace whose services may be asked for by their names alone."""
+        return self.dns_domain.partition(".svc.")[0] if ".svc." in self.dns_domain else NO_NAMESPACE
 
 
 def carries_http(port: ServicePort) -> bool:
@@ -62,21 +71,27 @@ def for_services(virtual_services: Iterable[VirtualService], hosts: Mapping[str,
 
 def virtual_hosts(
     virtual_services: Sequence[VirtualService],
-    services: Mapping[str, Service],
+    services: PortServices,
     scope: RouteScope,
     options: HostOptions,
-) -> list[routes.VirtualHost]:
+) -> list[HostEntry]:
     """The virtual hosts of one listener, sorted by name.
 
-    virtual_services: in order of precedence; services: by host, with only the listener's port (all with every_port).
+    virtual_services: in order of precedence; services: with only the listener's port (all ports with every_port).
+    What no VirtualService touches is built once for all proxies that it is equal for.
     """
-    groups = _virtual_service_groups(virtual_services, services, scope)
+    groups = _virtual_service_groups(virtual_services, services.by_host, scope)
+    base = _base(services, scope, options)
+    if not groups:
+        return base.entries
     covered = {svc.host for group in groups for svc in group.services}
-    for host, svc in services.items():
-        if host not in covered and svc.resolution is not Resolution.ALIAS:
-            groups += [_service_group(svc, port, scope, options) for port in svc.ports if carries_http(port)]
-    out = _Hosts(options).build(groups)
-    return sorted(out, key=lambda host: host.name)
+    builder = _Hosts(options, base.known)
+    if base.owners is None:
+        groups += [group for group in base.groups if group.services[0].host not in covered]
+        return sorted(builder.build(groups), key=lambda entry: entry.name)
+    made = builder.build(groups)
+    rest = base.rest(covered, builder)
+    return sorted([*made, *rest], key=lambda entry: entry.name)
 
 
 def _virtual_service_groups(
@@ -137,10 +152,84 @@ def _split_hosts(
     return hosts, covered
 
 
-def _service_group(svc: Service, port: ServicePort, scope: RouteScope, options: HostOptions) -> Group:
-    return Group(
-        port.number, default_routes(svc.host, port.number, options.service_hash(svc, port), scope.retries), (svc,)
+class _Base:
+    """The virtual hosts of all services as if there were no VirtualService.
+
+    owners: the group that each domain belongs to; None when services dispute domains, so that it depends on the others.
+    """
+
+    def __init__(self, groups: list[Group], options: HostOptions) -> None:
+        self.groups = groups
+        self.known = frozenset(
+            name for group in groups for svc in group.services for name in (svc.host, f"{svc.host}:{group.port}")
+        )
+        builder = _Hosts(options, self.known)
+        made = [(group, builder.host(group, group.services[0].host, group.services[0])) for group in groups]
+        self.made = sorted(
+            ((group, entry) for group, entry in made if entry is not None), key=lambda pair: pair[1].name
+        )
+        self.entries = [entry for _, entry in self.made]
+        self.owners: dict[str, str] | None = None
+        if builder.disputes == 0:
+            self.owners = {domain.lower(): entry.name for entry in self.entries for domain in entry.domains}
+
+    def rest(self, covered: set[str], builder: _Hosts) -> list[HostEntry]:
+        """The hosts that remain beside those that the builder has made, less the domains that these took."""
+        owners = self.owners or {}
+        touched = {owners[domain] for domain in builder.claimed if domain in owners} | builder.names
+        out = []
+        for group, entry in self.made:
+            svc = group.services[0]
+            if svc.host in covered:
+                continue
+            if entry.name in touched:
+                again = builder.host(group, svc.host, svc)
+                if again is not None:
+                    out.append(again)
+            else:
+                out.append(entry)
+        return out
+
+
+_bases: dict[tuple[object, ...], tuple[PortServices, _Base]] = {}
+MAX_BASES = 512
+
+
+def _base(services: PortServices, scope: RouteScope, options: HostOptions) -> _Base:
+    """What services without VirtualServices get, made once for equal inputs."""
+    hashes = (
+        [options.service_hash(svc, port) for svc in services.by_host.values() for port in svc.ports]
+        if options.hashed
+        else []
     )
+    near = options.dns_namespace if options.dns_namespace in services.namespaces else None
+    key = (
+        id(services),
+        near,
+        options.variant,
+        options.every_port,
+        options.attempt_count,
+        id(scope.retries),
+        *map(id, hashes),
+    )
+    known = _bases.get(key)
+    if known is None:
+        groups = [
+            _service_group(svc, port, scope, options)
+            for svc in services.by_host.values()
+            if svc.resolution is not Resolution.ALIAS
+            for port in svc.ports
+            if carries_http(port)
+        ]
+        if len(_bases) >= MAX_BASES:
+            _bases.clear()
+        known = _bases[key] = (services, _Base(groups, options))
+    return known[1]
+
+
+def _service_group(svc: Service, port: ServicePort, scope: RouteScope, options: HostOptions) -> Group:
+    hash_lb = options.service_hash(svc, port) if options.hashed else None
+    return Group(port.number, default_routes(svc.host, port.number, hash_lb, scope.retries), (svc,))
 
 
 @lru_cache(maxsize=65536)
@@ -164,28 +253,30 @@ def default_routes(
 
 
 class _Hosts:
-    """Builds virtual hosts group by group; a name or domain that an earlier one has is not given twice."""
+    """Builds virtual hosts group by group; a name or domain that an earlier one has is not given twice.
 
-    def __init__(self, options: HostOptions) -> None:
+    known: names of all services; disputes: how many domains could not be given because they were taken.
+    """
+
+    def __init__(self, options: HostOptions, known: Collection[str]) -> None:
         self.options = options
         self.names: set[str] = set()
         self.claimed: set[str] = set()
-        self.known: set[str] = set()
+        self.known = known
+        self.disputes = 0
 
-    def build(self, groups: Iterable[Group]) -> list[routes.VirtualHost]:
-        groups = [group for group in groups if group.routes]
-        for group in groups:
-            for svc in group.services:
-                self.known |= {svc.host, f"{svc.host}:{group.port}"}
+    def build(self, groups: Iterable[Group]) -> list[HostEntry]:
         found = []
         for group in groups:
-            found += [self._host(group, host, None) for host in group.hosts]
-            found += [self._host(group, svc.host, svc) for svc in group.services]
+            found += [self.host(group, host, None) for host in group.hosts]
+            found += [self.host(group, svc.host, svc) for svc in group.services]
         return [host for host in found if host is not None]
 
-    def _host(self, group: Group, name: str, svc: Service | None) -> routes.VirtualHost | None:
+    def host(self, group: Group, name: str, svc: Service | None) -> HostEntry | None:
+        """The virtual host of a name; None when an earlier one has its name or all of its domains."""
         full_name = f"{in_authority(name)}:{group.port}"
         if full_name in self.names:
+            self.disputes += 1
             return None
         self.names.add(full_name)
         port = group.port if self.options.every_port else None
@@ -197,26 +288,26 @@ class _Hosts:
             plain = in_authority(name)
             wanted = (plain,) if port is None else (plain, f"{plain}:{port}")
         domains = unclaimed(wanted, self.claimed, short, self.known)
+        self.disputes += len(wanted) - len(domains)
         if self.options.every_port and group.port != HTTP_PORT:
             domains = [domain for domain in domains if domain.endswith(f":{group.port}")]
         if not domains:
             return None
-        return _virtual_host(full_name, tuple(domains), group.routes, self.options.attempt_count)
+        return _entry(full_name, tuple(domains), group.routes, self.options.attempt_count)
 
 
-_made: dict[tuple[str, tuple[str, ...], bool, int], tuple[Sequence[routes.Route], routes.VirtualHost]] = {}
+_made: dict[tuple[str, tuple[str, ...], bool, int], tuple[Sequence[routes.Route], HostEntry]] = {}
 MAX_KNOWN = 65536
 
 
-def _virtual_host(
-    name: str, domains: tuple[str, ...], given: Sequence[routes.Route], attempts: bool
-) -> routes.VirtualHost:
-    """The message; the same one again for the same route list. It is shared: never write to it."""
+def _entry(name: str, domains: tuple[str, ...], given: Sequence[routes.Route], attempts: bool) -> HostEntry:
+    """The host; the same one again for the same route list."""
     key = (name, domains, attempts, id(given))
     known = _made.get(key)
     if known is not None and known[0] is given:
         return known[1]
-    made = routes.VirtualHost(name=name, domains=domains, routes=given, include_request_attempt_count=attempts)
+    message = routes.VirtualHost(name=name, domains=domains, routes=given, include_request_attempt_count=attempts)
+    made = host_entry(message)
     if len(_made) >= MAX_KNOWN:
         _made.clear()
     _made[key] = (given, made)
