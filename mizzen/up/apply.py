@@ -48,6 +48,11 @@ def documents(paths: Sequence[Path]) -> list[Document]:
     return [document for path in files for document in load(path)]
 
 
+def objects(items: Iterable[Object]) -> list[Document]:
+    """Objects of our own as documents without a file."""
+    return [Document(item, "", 0) for item in items]
+
+
 class Mapper:
     """Kinds to resources, by asking the server once per group and version."""
 
@@ -92,6 +97,9 @@ async def apply(client: Client, items: Iterable[Document]) -> list[Object]:
     errors: list[tuple[Document, str]] = []
     for document in sorted(items, key=_rank):
         obj = document.object
+        if document.problems:
+            errors += [(document, problem.reason) for problem in document.problems]
+            continue
         try:
             resource = await mapper.resource(obj)
             if resource.namespaced and not (obj.get("metadata") or {}).get("namespace"):

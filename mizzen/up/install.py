@@ -101,6 +101,17 @@ def mesh_config(plan: Plan) -> Object:
     }
 
 
+def injector_config(plan: Plan) -> Object:
+    """The ConfigMap istio-sidecar-injector. The node's CNI plugin leads traffic, so pods need no init container for it."""
+    values = {"istio_cni": {"enabled": True, "validate": False}}
+    return {
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "istio-sidecar-injector", "namespace": SYSTEM, "labels": {"istio.io/rev": plan.revision}},
+        "data": {"config": json.dumps({"policy": "enabled"}), "values": json.dumps(values, indent=1)},
+    }
+
+
 def _in(key: str, *values: str) -> Object:
     return {"key": key, "operator": "In", "values": list(values)}
 
@@ -188,7 +199,7 @@ def _labels(plan: Plan, app: str) -> dict[str, str]:
 
 def base(plan: Plan) -> list[Object]:
     """What istiod itself needs to start."""
-    return [namespace(SYSTEM), mesh_config(plan), *istiod(plan), *dns(plan)]
+    return [namespace(SYSTEM), mesh_config(plan), injector_config(plan), *istiod(plan), *dns(plan)]
 
 
 def webhooks(plan: Plan) -> list[Object]:

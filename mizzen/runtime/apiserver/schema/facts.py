@@ -74,7 +74,7 @@ def _field(name: str, raw: dict[str, Any]) -> Field:
 def struct(name: str) -> Struct:
     """The struct of that name, e.g. "core/v1.PodSpec". Raises KeyError."""
     raw = _raw()["types"][name]
-    order = raw["order"]
+    order = raw["order"] or []  # a struct without fields has none
     for word in ("metadata", "apiVersion", "kind"):  # the order our stored bytes rely on
         if word in order:
             order = [word, *(other for other in order if other != word)]
