@@ -12,9 +12,9 @@ from tests.answers import compare
 
 HERE = Path(__file__).parent
 COMMAND = [sys.executable, "-m", "mizzen"]
-LEAST_PERCENT = 98.8
-EQUAL: tuple[str, ...] = ()
-"""Cases in which every answer is equal."""
+LEAST_PERCENT = 99.5
+UNEQUAL = frozenset({"gateway-api", "se-workload-entries"})
+"""Cases in which some answer differs; docs/compatibility.md says why."""
 
 
 @pytest.mark.answers
@@ -24,7 +24,7 @@ def test_xds_answers() -> None:
         tallies = dict(
             zip([c.name for c in cases], pool.map(lambda c: compare.xds_case(c, COMMAND), cases), strict=True)
         )
-    unequal = {name: tallies[name].notes[:3] for name in EQUAL if tallies[name].wrong or tallies[name].notes}
+    unequal = {name: tallies[name].notes[:3] for name in tallies.keys() - UNEQUAL if tallies[name].wrong or tallies[name].notes}
     assert not unequal
     right = sum(tally.right for tally in tallies.values())
     total = right + sum(tally.wrong for tally in tallies.values())

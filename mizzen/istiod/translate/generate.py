@@ -16,6 +16,12 @@ from mizzen.istiod.translate.endpoints import load_assignments
 from mizzen.istiod.translate.extensions import extensions
 from mizzen.istiod.translate.listeners import listeners
 from mizzen.istiod.translate.name_table import name_table
+from mizzen.istiod.translate.patches import (
+    patch_clusters,
+    patch_listeners,
+    patch_route_configuration,
+    patched_extensions,
+)
 from mizzen.istiod.translate.routes import route_configuration
 from mizzen.istiod.translate.secrets import secret
 from mizzen.istiod.xds import types
@@ -25,11 +31,11 @@ Generator = Callable[[Snapshot, Node, tuple[str, ...]], list[Named]]
 
 
 def _routes(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
-    return [(name, route_configuration(snap, node, name)) for name in names]
+    return [(name, patch_route_configuration(snap, node, route_configuration(snap, node, name))) for name in names]
 
 
 def _listeners(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
-    return [(listener.name, listener) for listener in listeners(snap, node)]
+    return [(listener.name, listener) for listener in patch_listeners(snap, node, listeners(snap, node))]
 
 
 def _secrets(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
@@ -38,7 +44,11 @@ def _secrets(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
 
 
 def _clusters(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
-    return [(cluster.name, cluster) for cluster in clusters(snap, node)]
+    return [(cluster.name, cluster) for cluster in patch_clusters(snap, node, clusters(snap, node))]
+
+
+def _extensions(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    return [*extensions(snap, node, names), *patched_extensions(snap, node, names)]
 
 
 def _name_table(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
@@ -47,7 +57,7 @@ def _name_table(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Name
 
 TYPES: dict[str, Generator] = {
     types.CDS: _clusters,
-    types.ECDS: extensions,
+    types.ECDS: _extensions,
     types.EDS: load_assignments,
     types.LDS: _listeners,
     types.NDS: _name_table,

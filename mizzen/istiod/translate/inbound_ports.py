@@ -64,6 +64,7 @@ def service_ports(snap: Snapshot, node: Node) -> list[InboundPort]:
                 port_name=target.port.name,
                 services=(target.service,),
                 ports=(target.port,),
+                bind="0.0.0.0" if node.supports_ipv4 else "::",
             )
         elif target.service not in known.services:
             found[target.target_port] = msgspec.structs.replace(

@@ -21,7 +21,7 @@ def name_table(snap: Snapshot, node: Node) -> Any:
         return out
     for svc in snap.scope(node).services:
         ips = _addresses(snap, node, svc)
-        if svc.is_headless:
+        if svc.is_headless and node.supports_ipv4:
             _pods(snap, svc, out)
         if not ips:
             continue
@@ -44,11 +44,20 @@ def _addresses(snap: Snapshot, node: Node, svc: Service) -> Sequence[str]:
     if svc.resolution is Resolution.ALIAS:
         return ()
     if svc.is_headless:
+        if not node.supports_ipv4:  # such services have no IPv6 address of their own to be seen by
+            return ()
         return list(dict.fromkeys(endpoint.address for endpoint in _ready(snap, svc)))
     given = [ip for ip in svc.addresses if ip != UNSPECIFIED and "/" not in ip]
+    if svc.is_kubernetes:
+        return _of_family(given, node)[:1]
     if not given and svc.auto_addresses and node.dns_capture:
         return svc.auto_addresses
     return given
+
+
+def _of_family(ips: list[str], node: Node) -> list[str]:
+    """Virtual IPs that a proxy can use: of its one family, or any when it has both or IPv4."""
+    return ips if node.supports_ipv4 else [ip for ip in ips if ":" in ip]
 
 
 def _ready(snap: Snapshot, svc: Service) -> list[Endpoint]:
