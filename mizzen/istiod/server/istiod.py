@@ -27,6 +27,7 @@ from mizzen.istiod.debug.xds import XdsDebug
 from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
 from mizzen.istiod.server.grpc_ports import GrpcPorts, bind_ports
 from mizzen.istiod.server.http_ports import HttpPorts, monitoring_routes, ready_routes
+from mizzen.istiod.server.injection import InjectionSettings, inject_routes
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.observer import VERSION, MetricsObserver, collector
 from mizzen.istiod.server.options import ServerOptions
@@ -195,7 +196,9 @@ class Istiod:
         return serving_names(o.system_namespace, o.revision, (*o.serving_names, "localhost", "127.0.0.1"))
 
     def _webhook_routes(self) -> list[Any]:
-        return validate_routes(inspect, self.metrics)
+        o = self.options
+        settings = InjectionSettings(self.store, lambda: self._mesh.mesh, o.system_namespace, o.revision)
+        return [*inject_routes(settings, self.store, self.metrics), *validate_routes(inspect, self.metrics)]
 
     async def _renew_root(self, authority: Authority) -> None:
         """Replace our own root in the last part of its life; the key stays, so what it signed stays valid."""

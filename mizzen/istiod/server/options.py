@@ -27,7 +27,6 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     https_addr: str = ":15017"
     ctrlz_addr: str = "127.0.0.1:9876"
     mesh_config: Path | None = None
-    injector_config: Path | None = None
     domain: str = "cluster.local"
     cluster_id: str = "Kubernetes"
     network: str = ""
