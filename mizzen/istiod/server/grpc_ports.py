@@ -61,10 +61,13 @@ def bind_ports(options: ServerOptions) -> BoundPorts:
 
 
 def bind_grpc(name: str, address: str) -> BoundGrpc:
-    host, port = split_address(address)
+    """A server on HOST:PORT, or on a socket file: unix:PATH."""
+    if not address.startswith("unix:"):
+        host, port = split_address(address)
+        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
     server = grpc.aio.server(options=SETTINGS)
     try:
-        return BoundGrpc(server, server.add_insecure_port(f"[{host}]:{port}" if ":" in host else f"{host}:{port}"))
+        return BoundGrpc(server, server.add_insecure_port(address))
     except RuntimeError as error:
         raise UsageError(f"{flag(name)} {address}: cannot listen there (is the port taken?)") from error
 

@@ -94,6 +94,13 @@ class Istiod:
         collector(self.metrics, self.hub)
 
     @property
+    def authority(self) -> Authority:
+        """The CA; there is none before `start`."""
+        if self._authority is None:
+            raise UsageError("istiod has not been started")
+        return self._authority
+
+    @property
     def ready(self) -> bool:
         """Everything is served; `start` has returned or is about to."""
         return self._not_ready() is None

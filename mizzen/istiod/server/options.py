@@ -1,7 +1,7 @@
-"""What `mizzen istiod` can be told, as one value. Addresses are "host:port" or ":port" (all interfaces); "" =
-not served.
+"""What `mizzen istiod` can be told, as one value.
 
-Not here: the command line's spelling (commands.py).
+Addresses are "host:port" or ":port" (all interfaces); "" = not served. The plaintext xDS address may be a socket file,
+too: "unix:PATH". Not here: the command line's spelling (commands.py).
 """
 
 from __future__ import annotations

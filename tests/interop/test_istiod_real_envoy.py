@@ -1,0 +1,134 @@
+"""A real Envoy takes everything that our istiod serves it: every resource ACKed, none refused; in both protocols.
+
+The meshes are those of the recorded answers. Envoy lists the extensions it has, so what only Istio's own build
+knows is not sent to it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from mizzen.istiod.server.istiod import Istiod
+from mizzen.istiod.server.options import ServerOptions
+from mizzen.istiod.xds.connection import Connection
+from mizzen.istiod.xds.types import CDS, LDS, SDS, short_name
+from tests.support.real_envoy import Envoy
+from tests.support.sds_server import SdsServer
+
+CASES = Path(__file__).parents[1] / "answers" / "xds"
+ROUNDS = int(os.environ.get("ENVOY_CASES", "0"))
+CHOSEN = ("bookshop-baseline", "vs-http-match-kinds", "dr-connection-pool", "gw-http-hosts")
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(os.geteuid() != 0 or not shutil.which("unshare"), reason="needs root and unshare"),
+]
+
+
+def cases() -> list[str]:
+    """Some meshes; all of them with ENVOY_CASES=1."""
+    return sorted(path.parent.name for path in CASES.glob("*/proxies.yaml")) if ROUNDS else list(CHOSEN)
+
+
+def proxies(case: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load((CASES / case / "proxies.yaml").read_text()))
+
+
+def node_of(proxy: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    ips = proxy.get("ips") or [proxy["ip"]]
+    namespace = proxy["namespace"]
+    node_id = f"{proxy['type']}~{ips[0]}~{proxy['pod']}.{namespace}~{namespace}.svc.cluster.local"
+    metadata = {
+        "CLUSTER_ID": "Kubernetes",
+        "NAMESPACE": namespace,
+        "LABELS": proxy.get("labels", {}),
+        "SERVICE_ACCOUNT": proxy.get("serviceAccount", "default"),
+        "ISTIO_VERSION": "1.32.0",
+        "INSTANCE_IPS": ",".join(ips),
+        "MESH_ID": "cluster.local",
+        "NAME": proxy["pod"],
+        "PROXY_CONFIG": {},
+        **proxy.get("metadata", {}),
+    }
+    return node_id, metadata
+
+
+async def settled(istiod: Istiod, envoy: Envoy, limit_s: float = 20.0) -> Connection:
+    """Until the proxy has answered everything that it was sent."""
+    deadline, calm = time.monotonic() + limit_s, 0
+    while time.monotonic() < deadline:
+        assert envoy.running, envoy.log
+        found = list(istiod.hub.connections.values())
+        if found and _answered(found[0]):
+            calm += 1
+            if calm >= 10:  # subscriptions come one after another: answered, and nothing new for a while
+                return found[0]
+        else:
+            calm = 0
+        await asyncio.sleep(0.02)
+    raise AssertionError(f"not settled: {[_state(c) for c in istiod.hub.connections.values()]}\n{envoy.log}")
+
+
+def _answered(connection: Connection) -> bool:
+    """Every type is subscribed to and answered: ACK or NACK."""
+    watches = connection.watches
+    if CDS not in watches or LDS not in watches:
+        return False
+    return all(w.nonce_sent in (w.nonce_acked, w.nonce_nacked) and w.nonce_sent for u, w in watches.items() if u != SDS)
+
+
+def _state(connection: Connection) -> dict[str, str]:
+    return {short_name(url): f"{w.status} {w.error or ''}" for url, w in connection.watches.items()}
+
+
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "whole"])
+@pytest.mark.parametrize("case", cases())
+async def test_no_nacks(case: str, delta: bool, tmp_path: Path) -> None:
+    config = tmp_path / "config"
+    config.mkdir()
+    shutil.copy(CASES / case / "input.yaml", config)
+    mesh = CASES / case / "mesh.yaml"
+    socket = tmp_path / "xds.sock"
+    istiod = Istiod(
+        ServerOptions(
+            config_dir=(config,),
+            mesh_config=mesh if mesh.exists() else None,
+            grpc_addr=f"unix:{socket}",
+            secure_grpc_addr="",
+            http_addr="",
+            https_addr="",
+            monitoring_addr="",
+            ctrlz_addr="",
+        )
+    )
+    refused = {}
+    try:
+        await istiod.start()
+        for n, proxy in enumerate(proxies(case)):
+            if proxy["type"] not in ("sidecar", "router"):
+                continue
+            node_id, metadata = node_of(proxy)
+            folder = tmp_path / str(n)
+            folder.mkdir()
+            identity = f"spiffe://cluster.local/ns/{proxy['namespace']}/sa/{metadata['SERVICE_ACCOUNT']}"
+            async with (
+                SdsServer(folder / "sds.sock", istiod.authority, identity),
+                Envoy(folder, socket, node_id, metadata, delta=delta) as envoy,
+            ):
+                connection = await settled(istiod, envoy)
+                for url, watch in connection.watches.items():
+                    if watch.error is not None:
+                        refused[f"{proxy['name']} {short_name(url)}"] = watch.error
+            while istiod.hub.connections:
+                await asyncio.sleep(0.01)
+    finally:
+        await istiod.stop()
+    assert not refused, "\n".join(f"{where}: {error}" for where, error in refused.items())
