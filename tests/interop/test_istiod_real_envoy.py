@@ -24,7 +24,8 @@ from tests.support.real_envoy import Envoy
 from tests.support.sds_server import SdsServer
 
 CASES = Path(__file__).parents[1] / "answers" / "xds"
-ROUNDS = int(os.environ.get("ENVOY_CASES", "0"))
+# Remote Wasm modules are fetched by the agent between istiod and Envoy, which rewrites their resources.
+BY_AGENT = {"wasm-and-extensions"}
 CHOSEN = ("bookshop-baseline", "vs-http-match-kinds", "dr-connection-pool", "gw-http-hosts")
 
 pytestmark = [
@@ -35,7 +36,8 @@ pytestmark = [
 
 def cases() -> list[str]:
     """Some meshes; all of them with ENVOY_CASES=1."""
-    return sorted(path.parent.name for path in CASES.glob("*/proxies.yaml")) if ROUNDS else list(CHOSEN)
+    every = {path.parent.name for path in CASES.glob("*/proxies.yaml")} - BY_AGENT
+    return sorted(every) if os.environ.get("ENVOY_CASES") else list(CHOSEN)
 
 
 def proxies(case: str) -> list[dict[str, Any]]:

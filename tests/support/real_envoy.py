@@ -68,12 +68,14 @@ class Envoy:
     def __init__(self, folder: Path, istiod: Path, node_id: str, metadata: dict[str, Any], *, delta: bool) -> None:
         self._folder, self.log_file = folder, folder / "envoy.log"
         self._config = folder / "bootstrap.json"
+        self._ips = str(metadata["INSTANCE_IPS"]).split(",")
         folder.mkdir(parents=True, exist_ok=True)
         self._config.write_text(json.dumps(bootstrap(folder, istiod, node_id, metadata, delta)))
 
     async def __aenter__(self) -> Envoy:
+        setup = " && ".join(["ip link set lo up", *(f"ip addr add {ip} dev lo" for ip in self._ips)])
         command = (
-            f"ip link set lo up && exec {ENVOY} -c {self._config} --concurrency 1 -l warning --use-dynamic-base-id"
+            f"{setup} && exec {ENVOY} -c {self._config} --concurrency 1 -l warning --use-dynamic-base-id"
         )
         with self.log_file.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
