@@ -74,9 +74,7 @@ class Envoy:
 
     async def __aenter__(self) -> Envoy:
         setup = " && ".join(["ip link set lo up", *(f"ip addr add {ip} dev lo" for ip in self._ips)])
-        command = (
-            f"{setup} && exec {ENVOY} -c {self._config} --concurrency 1 -l warning --use-dynamic-base-id"
-        )
+        command = f"{setup} && exec {ENVOY} -c {self._config} --concurrency 1 -l warning --use-dynamic-base-id"
         with self.log_file.open("wb") as log:
             self._process = await asyncio.create_subprocess_exec(
                 "unshare", "-n", "sh", "-c", command, stdout=log, stderr=log, start_new_session=True
