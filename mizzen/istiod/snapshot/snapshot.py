@@ -65,7 +65,7 @@ INDEXES: dict[str, frozenset[str]] = {
 }
 """Each index beside the registry, and the kinds that it is made from."""
 
-TRANSLATED_FROM = gateway_api.KINDS | ingress.KINDS | {"Namespace", "Secret", "ServiceEntry", "Service"}
+TRANSLATED_FROM = gateway_api.KINDS | ingress.KINDS | {"Namespace", "Secret", "ConfigMap", "ServiceEntry", "Service"}
 """Kinds that objects of the Gateway API and Ingresses are translated from."""
 
 
@@ -146,7 +146,7 @@ class Snapshot:
         new.translated = self.translated
         if kinds & TRANSLATED_FROM:
             new._translate()
-            kinds |= {"VirtualService", "Gateway"} if new.translated != self.translated else set()
+            kinds |= {"VirtualService", "Gateway", "DestinationRule"} if new.translated != self.translated else set()
         for name, sources in INDEXES.items():
             if kinds & sources:
                 new._index(name, self)
@@ -162,7 +162,9 @@ class Snapshot:
         """Istio objects made of the Gateway API's objects and of Ingresses."""
         made = gateway_api.translate(self.objects, self.options.domain)
         more = ingress.translate(self.objects, self.mesh, self.options.domain)
-        self.translated = Translated((*made.gateways, *more.gateways), (*made.virtual_services, *more.virtual_services))
+        self.translated = Translated(
+            (*made.gateways, *more.gateways), (*made.virtual_services, *more.virtual_services), made.destination_rules
+        )
 
     def _index_exports(self) -> None:
         self.exports = Exports()
@@ -182,7 +184,10 @@ class Snapshot:
             )
         elif name == "destination_rules":
             self.destination_rules = DestinationRules.build(
-                table.values(), root, mesh.default_destination_rule_export_to, domain
+                [*table.values(), *self.translated.destination_rules],
+                root,
+                mesh.default_destination_rule_export_to,
+                domain,
             )
         elif name == "gateways":
             self.gateways = Gateways.build([*table.values(), *self.translated.gateways])

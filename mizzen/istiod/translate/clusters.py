@@ -14,6 +14,8 @@ from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.cluster_inbound import inbound_clusters
 from mizzen.istiod.translate.cluster_outbound import outbound_clusters
 from mizzen.istiod.translate.cluster_special import blackhole, inbound_passthrough, passthrough
+from mizzen.istiod.translate.dynamic_dns import dynamic_dns_cluster
+from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, outbound_policy
 
 
 def clusters(snap: Snapshot, node: Node) -> list[Any]:
@@ -30,6 +32,8 @@ def sidecar_clusters(snap: Snapshot, node: Node) -> Iterable[Any]:
     yield from outbound_clusters(snap, node, snap.scope(node).services)
     yield blackhole(snap)
     yield passthrough(snap, node)
+    if outbound_policy(snap, node).mode == ALLOW_ANY_DYNAMIC_DNS:
+        yield dynamic_dns_cluster(snap, node)
     yield from inbound_clusters(snap, node)
     yield inbound_passthrough(snap, node)
 

@@ -34,10 +34,11 @@ from mizzen.istiod.translate.chains import (
     inspects_http,
     inspects_tls,
 )
+from mizzen.istiod.translate.cluster_outbound import dns_cache
 from mizzen.istiod.translate.filters import ChainContext, HttpOptions, ListenerClass, http_filter_chain
 from mizzen.istiod.translate.listener_filters import http_inspector, tls_inspector
 from mizzen.istiod.translate.messages import duration
-from mizzen.istiod.translate.tcp_chains import TcpChains, dns_cache
+from mizzen.istiod.translate.tcp_chains import TcpChains
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope
 from mizzen.istiod.translate.virtual_outbound import unknown_destination_filters
 
@@ -181,7 +182,7 @@ class OutboundListeners:
             rds=rds,
             protocol=port.protocol,
             port=port.number,
-            dns_cache=dns_cache(svc) if dynamic else None,
+            dns_cache=dns_cache(svc, self.tcp_chains.family) if dynamic else None,
         )
         return Chain(http_filter_chain(self.ctx, options))
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import msgspec
-from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
 from envoy.extensions.filters.network.sni_dynamic_forward_proxy.v3 import sni_dynamic_forward_proxy_pb2
 
 from mizzen.api.istio.virtual_service import VirtualService
@@ -18,6 +17,8 @@ from mizzen.istiod.internal_names import MESH_GATEWAY
 from mizzen.istiod.registry.model import Resolution, Service
 from mizzen.istiod.translate.addresses import address_for, wildcards
 from mizzen.istiod.translate.chains import Chain
+from mizzen.istiod.translate.cluster_flavour import flavour_of
+from mizzen.istiod.translate.cluster_outbound import dns_cache
 from mizzen.istiod.translate.filters import ChainContext, TcpOptions, tcp_filter_chain
 from mizzen.istiod.translate.route_virtual_service import config_path
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope, l4_applies, routed, service_route
@@ -33,6 +34,7 @@ class TcpChains:
         self.ctx = ctx
         self.tcp = tcp
         self.node = ctx.node
+        self.family = flavour_of(ctx.snap, ctx.node).family
 
     def chains(
         self, svc: Service, port: ListenPort, bind: str, cidrs: tuple[str, ...], rules: Iterable[VirtualService]
@@ -77,7 +79,9 @@ class TcpChains:
             aliases = [name for alias in svc.aliases for name in (alias, *short_names(alias, self.node.dns_domain))]
             names = (svc.host, *aliases)
         if dynamic:
-            proxy = sni_dynamic_forward_proxy_pb2.FilterConfig(dns_cache_config=dns_cache(svc), port_value=port.number)
+            proxy = sni_dynamic_forward_proxy_pb2.FilterConfig(
+                dns_cache_config=dns_cache(svc, self.family), port_value=port.number
+            )
             options = msgspec.structs.replace(options, sni_proxy=proxy)
         return Chain(self._filters(options), names, cidrs)
 
@@ -107,8 +111,3 @@ class TcpChains:
                     if sorted(subnets) == sorted(cidrs):
                         return out  # a default chain would have the same match
         return [*out, Chain(self._filters(service_route(svc, port, self.tcp)), (), cidrs)]
-
-
-def dns_cache(svc: Service) -> dns_cache_pb2.DnsCacheConfig:
-    """The cache of names that a wildcard host's dynamic forward proxy has looked up."""
-    return dns_cache_pb2.DnsCacheConfig(name=f"{svc.host}_dfp_dns_cache", dns_lookup_family="V4_ONLY")

@@ -12,13 +12,14 @@ from envoy.config.core.v3 import base_pb2 as core
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_components_pb2 as routes
 from envoy.config.route.v3 import route_pb2
-from envoy.extensions.common.dynamic_forward_proxy.v3 import dns_cache_pb2
 from google.protobuf.wrappers_pb2 import UInt32Value
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.addresses import wildcards
 from mizzen.istiod.translate.chains import HTTP_ALPNS, bind_address
+from mizzen.istiod.translate.dynamic_dns import CLUSTER as DYNAMIC_DNS
+from mizzen.istiod.translate.dynamic_dns import dns_cache
 from mizzen.istiod.translate.filters import ChainContext, HttpOptions, ListenerClass, TcpOptions, http_filter_chain
 from mizzen.istiod.translate.filters.network import blackhole_filters, tcp_filter_chain
 from mizzen.istiod.translate.listener_filters import http_inspector
@@ -26,7 +27,7 @@ from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK
 from mizzen.istiod.translate.route_scope import destination_cluster
 from mizzen.istiod.translate.telemetry.access_log import access_logs
 
-BLACK_HOLE, PASSTHROUGH, DYNAMIC_DNS = "BlackHoleCluster", "PassthroughCluster", "AllowAnyDynamicDNSCluster"
+BLACK_HOLE, PASSTHROUGH = "BlackHoleCluster", "PassthroughCluster"
 LISTEN_PORT = 15001
 
 
@@ -78,6 +79,6 @@ def _add_dynamic_http(out: listener_pb2.Listener, ctx: ChainContext) -> None:
     options = HttpOptions(
         stat_prefix="outbound_allow_any_dynamic_dns",
         route_config=config,
-        dns_cache=dns_cache_pb2.DnsCacheConfig(name="allow_any_dfp_dns_cache", dns_lookup_family="V4_ONLY"),
+        dns_cache=dns_cache(ctx.node),
     )
     chain.filters.extend(http_filter_chain(ctx, options))

@@ -173,3 +173,28 @@ spec: {clusterIP: 10.0.0.1, ports: [{name: http, port: 80}, {name: grpc, port: 7
 def test_ingress(path: str, expected: str) -> None:
     mesh = Mesh(snapshot(INGRESS), node("istio-system", {"istio": "ingressgateway"}, "router"))
     assert mesh.get("http.80", Call("i.shop.test", path)) == expected
+
+
+POLICY = """
+---
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: roots, namespace: shop}
+data: {ca.crt: x}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: BackendTLSPolicy
+metadata: {name: web, namespace: shop}
+spec:
+  targetRefs: [{group: "", kind: Service, name: web, sectionName: http}]
+  validation: {hostname: web.internal, caCertificateRefs: [{group: "", kind: ConfigMap, name: roots}]}
+"""
+
+
+def test_backend_tls_policies_are_destination_rules() -> None:
+    (rule,) = snapshot(BASE + POLICY).translated.destination_rules
+    policy = rule.spec.traffic_policy
+    assert rule.spec.host == "web.shop.svc.cluster.local"
+    assert policy is not None and policy.tls is None
+    tls = policy.port_level_settings[0].tls
+    assert tls is not None and (tls.sni, tls.credential_name) == ("web.internal", "configmap://shop/roots")

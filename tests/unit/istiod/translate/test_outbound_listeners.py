@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mizzen.istiod.translate.clusters import clusters
 from tests.unit.istiod.translate.simulation import Mesh, node, snapshot
 
 SERVICES = """
@@ -108,3 +109,20 @@ def test_a_sidecars_own_listener() -> None:
     assert mesh.connect("127.0.0.1", 9000).startswith(cluster(9000, WEB))
     assert mesh.connect("10.0.0.2", 27017) == cluster(27017, BASE)
     assert mesh.connect("10.0.0.1", 7000) == "BlackHoleCluster"
+
+
+DYNAMIC = """
+apiVersion: networking.istio.io/v1
+kind: Sidecar
+metadata: {name: default, namespace: shop}
+spec: {outboundTrafficPolicy: {mode: ALLOW_ANY_DYNAMIC_DNS}, egress: [{hosts: ["./*"]}]}
+---
+"""
+
+
+def test_unknown_http_goes_where_its_name_resolves_to() -> None:
+    snap = snapshot(DYNAMIC + SERVICES)
+    mesh = Mesh(snap, node())
+    assert mesh.connect("203.0.113.1", 12345) == "PassthroughCluster"
+    assert mesh.connect("203.0.113.1", 12345, http=True) == "rds:"
+    assert "AllowAnyDynamicDNSCluster" in [cluster.name for cluster in clusters(snap, mesh.node)]
