@@ -34,6 +34,9 @@ def xds_dump(
     config_domain: Annotated[
         str, typer.Option("--config-domain", help="Domain that short names in Istio objects get.")
     ] = "",
+    default_target_ports: Annotated[
+        bool, typer.Option("--default-target-ports", help="Give Service ports without targetPort their own number.")
+    ] = False,
     output: Annotated[Output, typer.Option("-o", "--output", help="Format.")] = Output.json,
 ) -> None:
     """Print what given proxies would be served, from files alone."""
@@ -48,7 +51,8 @@ def xds_dump(
             raise typer.BadParameter(f"no proxy {proxy!r} in {proxies}")
         wanted = {proxy: nodes[proxy]} if proxy else nodes
         mesh = load_mesh_config(mesh_config)
-        snap = Snapshot.build(dump.load_objects(filename), mesh, Options(config_domain=config_domain))
+        options = Options(config_domain=config_domain, default_target_ports=default_target_ports)
+        snap = Snapshot.build(dump.load_objects(filename), mesh, options)
         typer.echo(json.dumps(dump.dump(snap, wanted), indent=1))
     except MizzenError as error:
         typer.echo(f"error: {error}", err=True)

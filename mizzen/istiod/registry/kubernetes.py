@@ -55,7 +55,7 @@ def service(obj: Any, identity: Identity) -> Service:
         namespace=namespace,
         name=meta.name,
         object_name=meta.name,
-        ports=tuple(_port(port) for port in spec.ports or ()),
+        ports=tuple(_port(port, identity.target_ports) for port in spec.ports or ()),
         addresses=addresses,
         resolution=resolution,
         export_to=exports,
@@ -76,13 +76,14 @@ def _addresses(spec: Any) -> tuple[str, ...]:
     return tuple(ip for ip in given if ip and ip != "None")
 
 
-def _port(port: Any) -> ServicePort:
+def _port(port: Any, defaulted: bool) -> ServicePort:
     target = port.targetPort
+    number = target if isinstance(target, int) else port.port if target is None and defaulted else 0
     return ServicePort(
         name=port.name or "",
         number=port.port,
         protocol=kubernetes_protocol(port.port, port.name or "", port.protocol or "TCP", port.appProtocol),
-        target_port=target if isinstance(target, int) else 0,
+        target_port=number,
         target_name=target if isinstance(target, str) else "",
     )
 

@@ -22,12 +22,16 @@ HOSTNAME = "kubernetes.io/hostname"
 
 
 class Identity(msgspec.Struct, frozen=True):
-    """What turns local names into mesh-wide ones: the trust domain, the cluster and its default network."""
+    """What turns local names into mesh-wide ones: the trust domain, the cluster and its default network.
+
+    target_ports: a Service port without targetPort means its own number, as the API server defaults it.
+    """
 
     trust_domain: str = "cluster.local"
     cluster_id: str = "Kubernetes"
     network: str = ""
     domain: str = "cluster.local"
+    target_ports: bool = True
 
     def spiffe(self, namespace: str, service_account: str) -> str:
         """The SPIFFE URI of a service account."""

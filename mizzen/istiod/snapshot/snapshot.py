@@ -40,13 +40,15 @@ from mizzen.istiod.snapshot.visibility import Exports
 class Options(msgspec.Struct, frozen=True):
     """What is not configuration of the mesh but of this control plane.
 
-    config_domain: appended to short names in Istio objects, "" = none; domain: of Kubernetes Services' hosts.
+    config_domain: appended to short names in Istio objects, "" = none; domain: of Kubernetes Services' hosts;
+    default_target_ports: Service ports without targetPort get their own number.
     """
 
     domain: str = "cluster.local"
     config_domain: str = "cluster.local"
     cluster_id: str = "Kubernetes"
     network: str = ""
+    default_target_ports: bool = True
 
 
 INDEXES: dict[str, frozenset[str]] = {
@@ -115,7 +117,9 @@ class Snapshot:
         """The snapshot of all objects given, each a typed Istio or lightkube struct. keys: see the class."""
         new = cls(mesh, options, objects if isinstance(objects, Objects) else Objects.of(objects))
         new.keys = keys or {}
-        identity = Identity(new.trust_domain, options.cluster_id, options.network, options.domain)
+        identity = Identity(
+            new.trust_domain, options.cluster_id, options.network, options.domain, options.default_target_ports
+        )
         new.registry = Registry.build(new.objects, identity)
         new._index_exports()
         new._translate()
