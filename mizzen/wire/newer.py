@@ -15,27 +15,37 @@ from google.protobuf.message import Message
 from mizzen.wire.schema import pool
 
 _FIELD = descriptor_pb2.FieldDescriptorProto
+MAX_PAYLOAD = 127
+"""The longest message whose length is one byte on the wire: enough for what is here."""
 
 
 class Field(NamedTuple):
-    """message: full name; a boolean field by name and number."""
+    """message: full name; name and number of the field, at most 15; type: full name of its message, "" = a boolean."""
 
     message: str
     name: str
     number: int
+    type: str = ""
 
 
 HCM = "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
-FIELDS: tuple[Field, ...] = (Field(f"{HCM}.Tracing", "no_context_propagation", 13),)
+RETRY_BUDGET = "envoy.config.cluster.v3.CircuitBreakers.Thresholds.RetryBudget"
+FIELDS: tuple[Field, ...] = (
+    Field(f"{HCM}.Tracing", "no_context_propagation", 13),
+    Field(RETRY_BUDGET, "budget_interval", 3, "google.protobuf.Duration"),
+)
 
 
-def set_field(message: Message, name: str) -> None:
-    """Set a boolean field of FIELDS to true, whether or not the message's class knows it."""
-    if name in message.DESCRIPTOR.fields_by_name:
-        setattr(message, name, True)
-        return
+def set_field(message: Message, name: str, value: Message | None = None) -> None:
+    """Set a field of FIELDS, whether or not the message's class knows it: to a message, or a boolean one to true."""
     field = next(f for f in FIELDS if f.message == message.DESCRIPTOR.full_name and f.name == name)
-    message.MergeFromString(bytes((field.number << 3, 1)))
+    if value is None:
+        message.MergeFromString(bytes((field.number << 3, 1)))
+        return
+    payload = value.SerializeToString()
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"{name}: more than {MAX_PAYLOAD} bytes")
+    message.MergeFromString(bytes((field.number << 3 | 2, len(payload))) + payload)
 
 
 def newer_json(message: Message) -> dict[str, Any]:
@@ -69,7 +79,9 @@ def _patched(file: Any) -> descriptor_pb2.FileDescriptorProto:
     for field in FIELDS:
         message = _find(proto, field.message)
         if message is not None and field.name not in [known.name for known in message.field]:
-            message.field.add(name=field.name, number=field.number, type=_FIELD.TYPE_BOOL, label=_FIELD.LABEL_OPTIONAL)
+            added = message.field.add(name=field.name, number=field.number, label=_FIELD.LABEL_OPTIONAL)
+            added.type = _FIELD.TYPE_MESSAGE if field.type else _FIELD.TYPE_BOOL
+            added.type_name = f".{field.type}" if field.type else ""
     return proto
 
 

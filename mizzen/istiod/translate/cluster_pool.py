@@ -5,8 +5,14 @@ Takes ConnectionPoolSettings, OutlierDetection and RetryBudget, writes into a Dr
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 from envoy.config.cluster.v3 import circuit_breaker_pb2, outlier_detection_pb2
+from envoy.config.common.matcher.v3 import matcher_pb2
 from envoy.config.core.v3 import protocol_pb2
+from envoy.config.route.v3 import route_components_pb2
+from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
 
 from mizzen.api.istio.mesh import MeshConfig
@@ -22,6 +28,7 @@ from mizzen.api.types import Duration
 from mizzen.istiod.registry.protocol import Protocol
 from mizzen.istiod.translate.cluster_draft import UNLIMITED, Draft
 from mizzen.istiod.translate.messages import duration, uint32
+from mizzen.wire.newer import set_field
 
 Thresholds = circuit_breaker_pb2.CircuitBreakers.Thresholds
 DEFAULT_RETRY_PERCENT, DEFAULT_RETRY_CONCURRENCY = 20.0, 3
@@ -43,7 +50,7 @@ def apply_pool(draft: Draft, pool: ConnectionPoolSettings | None, budget: RetryB
         concurrency = budget.min_retry_concurrency or DEFAULT_RETRY_CONCURRENCY
         thresholds.retry_budget.min_retry_concurrency.value = concurrency
         if budget.budget_interval is not None:
-            thresholds.retry_budget.budget_interval.CopyFrom(duration(budget.budget_interval))
+            set_field(thresholds.retry_budget, "budget_interval", duration(budget.budget_interval))
     draft.cluster.circuit_breakers.thresholds.append(thresholds)
     if tcp.connect_timeout is not None:
         draft.cluster.connect_timeout.CopyFrom(duration(tcp.connect_timeout))
@@ -124,5 +131,21 @@ def apply_outlier_detection(draft: Draft, outlier: OutlierDetection | None, keep
             out.enforcing_consecutive_local_origin_failure.value = 100
         out.enforcing_local_origin_success_rate.value = 0
     draft.cluster.outlier_detection.CopyFrom(out)
+    if outlier.outlier_detection_http_error_codes:
+        draft.http.outlier_detection.error_matcher.CopyFrom(_error_codes(outlier.outlier_detection_http_error_codes))
+        draft.used_http = True
     if outlier.min_health_percent > 0 and not keep_panic_zero:
         draft.cluster.common_lb_config.healthy_panic_threshold.value = outlier.min_health_percent
+
+
+def _error_codes(codes: Sequence[int]) -> Any:
+    """The answers that count as errors, by status."""
+    rules = []
+    for code in codes:
+        text = string_pb2.StringMatcher(exact=str(code))
+        header = route_components_pb2.HeaderMatcher(name=":status", string_match=text)
+        headers = matcher_pb2.HttpHeadersMatch(headers=[header])
+        rules.append(matcher_pb2.MatchPredicate(http_response_headers_match=headers))
+    if len(rules) == 1:
+        return rules[0]
+    return matcher_pb2.MatchPredicate(or_match=matcher_pb2.MatchPredicate.MatchSet(rules=rules))
