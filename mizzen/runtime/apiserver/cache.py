@@ -80,7 +80,7 @@ class Collection:
 
     def __init__(self, prefix: str, fields: Fields | None = None) -> None:
         self.prefix = prefix
-        self._fields = fields
+        self.fields = fields
         self.items: dict[str, Item] = {}
         self.keys: list[str] = []
         self.revision = 0  # of the last change in here
@@ -95,7 +95,7 @@ class Collection:
 
     def _item(self, key: str, value: bytes, revision: int, created: int) -> Item:
         data = with_revision(value, revision)
-        fields = self._fields(decode(data)) if self._fields else None
+        fields = self.fields(decode(data)) if self.fields else None
         return Item(key[len(self.prefix) :], revision, created, data, fields)
 
     def _insert(self, item: Item) -> None:
@@ -124,6 +124,12 @@ class Collection:
         self.history.append(event)
         for watcher in tuple(self.watchers):
             watcher(event)
+
+    def reselect(self, fields: Fields) -> None:
+        """Other fields may be selected by from now on."""
+        self.fields = fields
+        for item in self.items.values():
+            item.fields = fields(item.shared)
 
     def select(self, namespace: str) -> list[Item]:
         """The items of a namespace ("" for all), sorted."""
@@ -208,6 +214,8 @@ class Cache:
             for record in self._strays.pop(prefix, []):
                 found.load(record)
             found.revision = max((item.revision for item in found.items.values()), default=0)
+        elif fields is not None and fields is not found.fields:
+            found.reselect(fields)
         return found
 
     def load(self, revision: int, records: Sequence[Record]) -> None:

@@ -116,7 +116,7 @@ async def delete_object(ask: Ask, parts: Parts, resource: Resource, key: str, op
         _check_preconditions(resource, item, opts.get("preconditions"))
         obj = item.object()
         obj["metadata"].pop("resourceVersion")
-        changed, gone = _begun(resource, obj, opts)
+        changed, gone = begin(resource, obj, opts)
         if ask.dry_run:
             return gone, item
         try:
@@ -138,7 +138,7 @@ async def delete_object(ask: Ask, parts: Parts, resource: Resource, key: str, op
     raise conflict(resource.group, resource.plural, key.rpartition("/")[2], MODIFIED)
 
 
-def _begun(resource: Resource, obj: Object, opts: Object) -> tuple[bool, bool]:
+def begin(resource: Resource, obj: Object, opts: Object) -> tuple[bool, bool]:
     """Marks an object as being deleted. Answers whether that changed it, and whether it can go at once."""
     strategy = strategy_of(resource)
     meta = obj["metadata"]

@@ -17,10 +17,11 @@ from .auth.authn import impersonated
 from .context import Ask, User
 from .deleting import delete, delete_collection
 from .discovery import Discovery
-from .errors import StatusError, bad_request, forbidden, no_such_method, no_such_path
+from .errors import StatusError, bad_request, forbidden, no_such_method, no_such_path, not_found
 from .http1 import Request, Response
 from .parts import Parts
 from .patching.handler import patch
+from .reading import warning_headers
 from .requestinfo import RequestInfo, parse
 from .resources import Resource
 from .subresources import SUBRESOURCES
@@ -41,7 +42,7 @@ class Handlers:
         try:
             answer = self._answer(request)
         except StatusError as error:
-            return failure(request, error)
+            return failure(request, error)  # request.context is the Ask, once there is one
         if answer is None or isinstance(answer, Response):
             return answer
         return self._waited(request, answer)
@@ -60,7 +61,7 @@ class Handlers:
         user = parts.authenticator.user(request)
         if "impersonate-user" in request.headers or any(key.startswith("impersonate-") for key in request.headers):
             user = impersonated(request, user, parts.rbac.allowed_named)
-        ask = Ask(request, info, user)
+        ask = request.context = Ask(request, info, user)
         if not user.is_master:
             self._authorize(user, info)
         if not info.resource:
@@ -163,6 +164,10 @@ class Handlers:
     def _subresource(self, ask: Ask, resource: Resource) -> Answer:
         info = ask.info
         sub = resource.subs.get(info.subresource)
+        if sub is None and resource.custom is not None and info.subresource in ("status", "scale"):
+            if resource.custom.deprecation:
+                ask.warn(resource.custom.deprecation)
+            raise not_found(resource.group, resource.plural, info.name)
         if sub is None or (info.rest and info.subresource != "proxy"):
             raise no_such_path()
         verb = {"list": "get", "watch": "get", "deletecollection": "delete"}.get(info.verb, info.verb)
@@ -199,10 +204,12 @@ def failure(request: Request, error: StatusError) -> Response:
     media = "application/json"
     with suppress(StatusError):
         media = negotiate(request.headers.get("accept", "")).media
-    body = error.body()
+    body, headers = error.body(), error.headers
+    if request.context is not None and request.context.warnings:
+        headers = (*headers, *warning_headers(request.context.warnings))
     if media == YAML:
-        return Response(error.code, to_yaml(body), YAML, error.headers)
-    return Response(error.code, encode(body), "application/json", error.headers)
+        return Response(error.code, to_yaml(body), YAML, headers)
+    return Response(error.code, encode(body), "application/json", headers)
 
 
 __all__ = ["Handlers", "bad_request", "failure", "refusal"]

@@ -83,10 +83,15 @@ def shaped(ask: Ask, form: Form, status: int, item: Item) -> Response:
 
 
 def rendered(ask: Ask, form: Form, status: int, body: bytes) -> Response:
-    headers = tuple(("Warning", f'299 - "{quoted(text)}"') for text in ask.warnings)
+    headers = warning_headers(ask.warnings)
     if form.media == YAML:
         return Response(status, to_yaml(msgspec.json.decode(body)), YAML, headers)
     return Response(status, body, "application/json", headers)
+
+
+def warning_headers(texts: list[str]) -> tuple[tuple[str, str], ...]:
+    """Warnings as headers; texts that a header cannot hold are left out."""
+    return tuple(("Warning", f'299 - "{quoted(text)}"') for text in texts if text.isprintable())
 
 
 def quoted(text: str) -> str:
@@ -211,6 +216,7 @@ def _listed(ask: Ask, form: Form, page: Page, metadata: dict[str, Any]) -> bytes
             "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf",
         )
     if resource.custom is not None:
+        metadata = {"continue": "", **metadata}
         bodies = [bytes_of(item, resource) for item in page.items]
         return b'{"apiVersion":"%b","items":[%b],"kind":"%b","metadata":%b}' % (
             resource.api_version.encode(),

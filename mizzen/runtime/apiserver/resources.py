@@ -52,6 +52,7 @@ class Resource:
     storage_version: str = ""  # "" when this is it
     storage_name: str = ""  # plural.group under which it is stored, when not its own
     custom: Any = None  # the crd.CustomVersion behind it, None for a built-in kind
+    fields: Any = None  # what a field selector may name, for custom resources
     collection: Collection = field(init=False, repr=False)
 
     @cached_property
@@ -252,7 +253,8 @@ class Registry:
 
     def add(self, resource: Resource) -> None:
         if resource.persisted:
-            resource.collection = self._cache.add(resource.prefix, SELECTABLE.get(resource.qualified))
+            fields = resource.fields or SELECTABLE.get(resource.storage_name or resource.qualified)
+            resource.collection = self._cache.add(resource.prefix, fields)
         self._resources[resource.group, resource.version, resource.plural] = resource
         versions = self.groups.setdefault(resource.group, [])
         if resource.version not in versions:
@@ -268,6 +270,12 @@ class Registry:
             if not versions:
                 self.groups.pop(group, None)
         self.generation += 1
+
+    def order(self, group: str, key: Any) -> None:
+        """Sorts a group's versions, the preferred one first."""
+        if group in self.groups:
+            self.groups[group].sort(key=key)
+            self.generation += 1
 
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self._resources.get((group, version, plural))

@@ -24,6 +24,7 @@ from .auth.authn import Authenticator, static_tokens
 from .auth.rbac import GROUP, Rbac
 from .cache import Cache
 from .certs import Authority, account_signer, write_private
+from .crd.definitions import Definitions
 from .handlers import Handlers
 from .http1 import Connection, Handler
 from .kinds import strategies
@@ -80,6 +81,8 @@ class ApiServer:
         store.listen(cache.apply)
         parts = self.parts = Parts(store, cache, registry)
         self._assemble(parts)
+        self.definitions = Definitions(parts)
+        self.definitions.start()
         await self._listen(Handlers(parts, extra_paths(parts)))
         await bootstrap.ensure(parts, config.service_cidr, self.port)
         self.write_kubeconfig()

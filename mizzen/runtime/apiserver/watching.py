@@ -18,7 +18,7 @@ from .cache import Cache, Event, Item
 from .context import Ask
 from .errors import StatusError, show
 from .http1 import Response, Stream
-from .reading import Match, _inclusion, bytes_of, check_list_options, integer, matcher, partial
+from .reading import Match, _inclusion, bytes_of, check_list_options, integer, matcher, partial, warning_headers
 from .requestinfo import truth
 from .resources import Resource
 from .tables import table
@@ -114,7 +114,7 @@ async def watch(ask: Ask, cache: Cache, stopping: asyncio.Event) -> Response | N
     if version and not version.isdigit():
         text = f"resourceVersion: Invalid value: {show(version)}: strconv.ParseUint: parsing {show(version)}: invalid syntax"
         raise StatusError(500, text, "")
-    headers = tuple(("Warning", f'299 - "{text}"') for text in ask.warnings)
+    headers = warning_headers(ask.warnings)
     stream = ask.request.stream(200, "application/json", headers)
     one = Watch(ask, stream, match, form)
     collection = ask.resource.collection

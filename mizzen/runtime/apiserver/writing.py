@@ -267,8 +267,8 @@ def _check_version(resource: Resource, name: str, new: Object, item: Item) -> No
     if version is None and not strategy_of(resource).unconditional_update:
         from .errors import invalid
 
-        problem = invalid("metadata.resourceVersion", "", "must be specified for an update")
-        raise refused(resource.group, resource.kind, name, [problem])
+        problem = invalid("metadata.resourceVersion", 0, "must be specified for an update")
+        raise refused(resource.group, resource.plural, name, [problem])
     if uid and uid != old["uid"] and version in (None, "", "0"):
         pass
     if version not in (None, "", "0") and version != str(item.revision):

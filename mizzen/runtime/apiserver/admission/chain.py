@@ -4,10 +4,19 @@ from __future__ import annotations
 
 from .base import Base, Chain
 from .lifecycle import NamespaceLifecycle
+from .pods import DefaultTolerationSeconds, Priority, RuntimeClass, ServiceAccount, TaintNodesByCondition
+from .webhooks import MutatingWebhook, ValidatingWebhook
 
 
 def default_chain() -> Chain:
     plugins: list[Base] = [
         NamespaceLifecycle(),
+        ServiceAccount(),
+        TaintNodesByCondition(),
+        Priority(),
+        DefaultTolerationSeconds(),
+        RuntimeClass(),
+        MutatingWebhook(),
+        ValidatingWebhook(),
     ]
     return Chain(plugins)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..crd.definitions import Definition
 from . import core
 from .base import Strategy
 from .pods import Pod
@@ -19,5 +20,6 @@ STRATEGIES: dict[str, Strategy] = {
     "podtemplates": core.PodTemplate(),
     "pods": Pod(),
     "services": Service(),
+    "customresourcedefinitions.apiextensions.k8s.io": Definition(),
     "leases.coordination.k8s.io": core.Lease(),
 }

@@ -24,7 +24,7 @@ from ..reading import shaped
 from ..resources import Resource
 from ..schema.decode import Decoder, Mistyped
 from ..schema.scalars import now
-from ..writing import check_names, create_object, fill_metadata, update_object, write_options_object
+from ..writing import check_names, create_object, update_object, write_options_object
 from . import managed
 from .jsonpatch import PatchFailed, json_patch, merge_patch
 from .shapes import NotTyped
@@ -43,15 +43,12 @@ async def patch(ask: Ask, parts: Parts, sub: str = "") -> Response:
     media = ask.request.headers.get("content-type", "").split(";")[0].strip().lower()
     custom = ask.resource.custom is not None
     known = (JSON, MERGE, APPLY[0]) if custom else (JSON, MERGE, STRATEGIC, APPLY[0])
-    if media not in known:
+    if custom and media == STRATEGIC:
         raise StatusError(
-            415,
-            "415: Unsupported Media Type"
-            if media not in (STRATEGIC,)
-            else (
-                f"the body of the request was in an unknown format - accepted media types include: {', '.join(known)}"
-            ),
+            415, f"the body of the request was in an unknown format - accepted media types include: {', '.join(known)}"
         )
+    if media not in known:
+        raise StatusError(415, "415: Unsupported Media Type")
     apply = media == APPLY[0]
     options.write_options(ask, "PatchOptions", apply=apply)
     ask.options = write_options_object(ask, "PatchOptions")
@@ -77,7 +74,6 @@ def change_of(ask: Ask, resource: Resource, media: str) -> Callable[[Object, Ite
         check_names(ask, new)
         meta = new["metadata"]
         if meta.get("resourceVersion") in (None, ""):
-            meta["resourceVersion"] = str(item.revision) if False else meta.get("resourceVersion", "")
             meta.pop("resourceVersion", None)
         if not strategy_of(resource).unconditional_update and "resourceVersion" not in meta:
             meta["resourceVersion"] = str(item.revision)
@@ -244,7 +240,7 @@ def _conflicting(conflicts: managed.Conflicts) -> StatusError:
         if one.manager.subresource:
             who += f' with subresource "{one.manager.subresource}"'
         if one.manager.operation == "Update":
-            who += f" using {one.manager.version}" + (f" at {one.time}" if False else "")
+            who += f" using {one.manager.version}"
         causes.append({"reason": "FieldManagerConflict", "message": who, "field": one.path})
         lines.setdefault(who, []).append(one.path)  # type: ignore[attr-defined]
     if len(causes) == 1:
@@ -285,6 +281,4 @@ async def _apply_new(ask: Ask, parts: Parts, config: Object) -> Item:
     result = _typed(ask, {}, config, None, "")
     new = decoded(ask, resource, msgspec.json.decode(msgspec.json.encode(result.object)))
     new["metadata"]["managedFields"] = result.entries
-    if False:
-        fill_metadata(ask, resource, new)
     return await create_object(ask, parts, resource, new, apply=True)
