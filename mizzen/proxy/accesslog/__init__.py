@@ -1,0 +1,1 @@
+"""Access logs: format strings, filters and sinks."""

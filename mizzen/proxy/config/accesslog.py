@@ -1,0 +1,210 @@
+"""Access loggers and their filters → AccessLog objects: a predicate, a format and a sink.
+
+Source: envoy.config.accesslog.v3, envoy.extensions.access_loggers.{file,stream}.v3.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import Any
+
+from envoy.extensions.access_loggers.file.v3 import file_pb2
+from envoy.extensions.access_loggers.stream.v3 import stream_pb2
+
+from mizzen.proxy.accesslog.format import DEFAULT, TextFormat, json_format, substitution_format, text_format
+from mizzen.proxy.accesslog.operators import grpc_number
+from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.matchers import header_matcher, metadata_matcher
+from mizzen.proxy.config.values import fraction
+from mizzen.proxy.http.info import FLAG_BY_NAME, StreamInfo
+
+LogFilter = Callable[[StreamInfo], bool]
+
+
+class AccessLog:
+    """One access log of a connection manager, TCP proxy or listener."""
+
+    __slots__ = ("format", "predicate", "write")
+
+    def __init__(self, write: Callable[[str], None], fmt: TextFormat, predicate: LogFilter | None) -> None:
+        self.write = write
+        self.format = fmt
+        self.predicate = predicate
+
+    def log(self, info: StreamInfo) -> None:
+        if self.predicate is None or self.predicate(info):
+            self.write(self.format(info))
+
+
+def access_logs(messages: Any, server: Any) -> tuple[AccessLog, ...]:
+    return tuple(access_log(message, server) for message in messages)
+
+
+def access_log(message: Any, server: Any) -> AccessLog:
+    """The AccessLog of an envoy.config.accesslog.v3.AccessLog. Raises ConfigError, Unsupported."""
+    predicate = log_filter(message.filter, server) if message.HasField("filter") else None
+    kind = message.typed_config.type_url.rpartition("/")[2]
+    if kind == file_pb2.FileAccessLog.DESCRIPTOR.full_name:
+        typed = file_pb2.FileAccessLog()
+        message.typed_config.Unpack(typed)
+        if not typed.path:
+            raise ConfigError("FileAccessLog: path is required")
+        return AccessLog(server.logs.file(typed.path), file_format(typed), predicate)
+    if kind in (stream_pb2.StdoutAccessLog.DESCRIPTOR.full_name, stream_pb2.StderrAccessLog.DESCRIPTOR.full_name):
+        stdout = kind == stream_pb2.StdoutAccessLog.DESCRIPTOR.full_name
+        stream: Any = stream_pb2.StdoutAccessLog() if stdout else stream_pb2.StderrAccessLog()
+        message.typed_config.Unpack(stream)
+        fmt = substitution_format(stream.log_format) if stream.HasField("log_format") else text_format(DEFAULT)
+        return AccessLog(server.logs.file("/dev/stdout" if stdout else "/dev/stderr"), fmt, predicate)
+    raise Unsupported(f"access_log {message.name} ({kind})")
+
+
+def file_format(typed: Any) -> TextFormat:
+    kind = typed.WhichOneof("access_log_format")
+    if kind is None:
+        return text_format(DEFAULT)
+    if kind == "format":
+        return text_format(typed.format)
+    if kind == "log_format":
+        return substitution_format(typed.log_format)
+    render = json_format(getattr(typed, kind))
+    return lambda info: render(info) + "\n"
+
+
+def compare(message: Any, server: Any) -> Callable[[int], bool]:
+    """A ComparisonFilter: EQ, GE, LE, NE against a value that runtime may override."""
+    key, default = message.value.runtime_key, message.value.default_value
+
+    def wanted() -> int:
+        value = server.runtime.get(key) if key else None
+        return int(value) if isinstance(value, (int, float)) else int(default)
+
+    tests: dict[int, Callable[[int], bool]] = {
+        0: lambda value: value == wanted(),
+        1: lambda value: value >= wanted(),
+        2: lambda value: value <= wanted(),
+        3: lambda value: value != wanted(),
+    }
+    return tests[message.op]
+
+
+def _status(message: Any, server: Any) -> LogFilter:
+    test = compare(message.comparison, server)
+    return lambda info: test(info.code)
+
+
+def _duration(message: Any, server: Any) -> LogFilter:
+    test = compare(message.comparison, server)
+    return lambda info: test(int((info.end - info.start) * 1000))
+
+
+def _runtime(message: Any, server: Any) -> LogFilter:
+    default = fraction(message.percent_sampled)
+    key = message.runtime_key
+
+    def sampled(info: StreamInfo) -> bool:
+        value = server.runtime.get(key)
+        share = float(value) / 100 if isinstance(value, (int, float)) else default
+        return random.random() < share
+
+    return sampled
+
+
+def _flags(message: Any, server: Any) -> LogFilter:
+    for flag in message.flags:
+        if flag not in FLAG_BY_NAME:
+            raise ConfigError(f"ResponseFlagFilter.flags: {flag} is not known")
+    wanted = sum(FLAG_BY_NAME[flag] for flag in set(message.flags))
+    if not wanted:
+        return lambda info: info.flags != 0
+    return lambda info: bool(info.flags & wanted)
+
+
+GRPC_STATUS_FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+
+
+def _grpc(message: Any, server: Any) -> LogFilter:
+    statuses, exclude = set(message.statuses), message.exclude
+
+    def test(info: StreamInfo) -> bool:
+        number = grpc_number(info)
+        if number is None:
+            number = GRPC_STATUS_FROM_HTTP.get(info.code, 0 if info.code == 200 else 2)
+        return (number in statuses) != exclude
+
+    return test
+
+
+def _all(message: Any, server: Any) -> LogFilter:
+    tests = [log_filter(each, server) for each in message.filters]
+    return lambda info: all(test(info) for test in tests)
+
+
+def _any(message: Any, server: Any) -> LogFilter:
+    tests = [log_filter(each, server) for each in message.filters]
+    return lambda info: any(test(info) for test in tests)
+
+
+def _header(message: Any, server: Any) -> LogFilter:
+    test = header_matcher(message.header)
+    return lambda info: info.request is not None and test(info.request)
+
+
+def _metadata(message: Any, server: Any) -> LogFilter:
+    if not message.HasField("matcher"):
+        return lambda info: True
+    test = metadata_matcher(message.matcher)
+    missing = message.match_if_key_not_found.value if message.HasField("match_if_key_not_found") else True
+    namespace, keys = message.matcher.filter, [segment.key for segment in message.matcher.path]
+
+    def matches(info: StreamInfo) -> bool:
+        value: Any = (info.metadata or {}).get(namespace)
+        for key in keys:
+            value = value.get(key) if isinstance(value, dict) else None
+        return bool(missing) if value is None else test(info.metadata)
+
+    return matches
+
+
+def _not_health_check(message: Any, server: Any) -> LogFilter:
+    return lambda info: not info.health_check
+
+
+def _traceable(message: Any, server: Any) -> LogFilter:
+    return lambda info: bool(info.trace_reason)
+
+
+def _log_type(message: Any, server: Any) -> LogFilter:
+    downstream_end = 7 in message.types or 2 in message.types
+    return lambda info: downstream_end != message.exclude
+
+
+FILTERS: dict[str, Callable[[Any, Any], LogFilter]] = {
+    "status_code_filter": _status,
+    "duration_filter": _duration,
+    "not_health_check_filter": _not_health_check,
+    "traceable_filter": _traceable,
+    "runtime_filter": _runtime,
+    "and_filter": _all,
+    "or_filter": _any,
+    "header_filter": _header,
+    "response_flag_filter": _flags,
+    "grpc_status_filter": _grpc,
+    "metadata_filter": _metadata,
+    "log_type_filter": _log_type,
+}
+
+
+def log_filter(message: Any, server: Any) -> LogFilter:
+    """The predicate of an AccessLogFilter."""
+    kind = message.WhichOneof("filter_specifier")
+    if kind == "extension_filter" and message.extension_filter.typed_config.type_url.endswith("ExpressionFilter"):
+        return cel_filter(message.extension_filter.typed_config)
+    if kind not in FILTERS:
+        raise Unsupported(f"AccessLogFilter.{kind}")
+    return FILTERS[kind](getattr(message, kind), server)
+
+
+def cel_filter(any_message: Any) -> LogFilter:
+    raise Unsupported("AccessLogFilter.extension_filter ExpressionFilter")

@@ -1,0 +1,135 @@
+"""Which filters there are: one ordered list each for HTTP, network and listener filters. A new filter is one file and one line here.
+
+A factory is named as "module:function" under mizzen.proxy.filters and imported when a configuration first names its type.
+HTTP: function(typed message, server, hcm) → HttpFilter, or None for a filter that never does anything as configured.
+Route settings: function(typed message, server) → whatever the filter reads with `route_config`.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any
+
+from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.filters.base import DISABLED
+
+PREFIX = "mizzen.proxy.filters."
+HTTP = "envoy.extensions.filters.http."
+NETWORK = "envoy.extensions.filters.network."
+
+# type → (factory of the filter, factory of route settings or None). Alphabetical: the order of a chain is the configuration's.
+HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
+    f"{HTTP}cors.v3.Cors": ("cors:http_filter", None),
+    f"{HTTP}fault.v3.HTTPFault": ("fault:http_filter", None),
+    f"{HTTP}router.v3.Router": ("router_factory:http_filter", None),
+}
+# type of a typed_per_filter_config → factory
+ROUTE_CONFIGS: dict[str, str] = {
+    f"{HTTP}cors.v3.CorsPolicy": "cors:route_config",
+    f"{HTTP}fault.v3.HTTPFault": "fault:route_config",
+}
+# type → factory(typed message, server, listener) → network.NetworkFilter
+NETWORK_FILTERS: dict[str, str] = {
+    f"{NETWORK}http_connection_manager.v3.HttpConnectionManager": "network:connection_manager",
+    f"{NETWORK}tcp_proxy.v3.TcpProxy": "tcp_proxy:network_filter",
+}
+# type → factory(typed message) → something that the TCP proxy and HTTP pools put on an upstream connection
+UPSTREAM_FILTERS: dict[str, str] = {}
+
+
+def find(path: str) -> Any:
+    module, _, name = path.partition(":")
+    return getattr(import_module(PREFIX + module), name)
+
+
+def typed(any_message: Any, where: str) -> tuple[str, Any]:
+    """The type's full name and the message of an Any; a TypedStruct keeps its inner type's name and gives a dict."""
+    from mizzen.proxy.config.load import message_class
+
+    name = any_message.type_url.rpartition("/")[2]
+    if name in ("xds.type.v3.TypedStruct", "udpa.type.v1.TypedStruct"):
+        from mizzen.proxy.accesslog.format import struct_value
+
+        wrapper = message_class(name)()
+        any_message.Unpack(wrapper)
+        return wrapper.type_url.rpartition("/")[2], struct_value(wrapper.value)
+    cls = message_class(name)
+    if cls is None:
+        raise ConfigError(f"{where}: unknown type {any_message.type_url or '(none)'}")
+    message = cls()
+    any_message.Unpack(message)
+    return name, message
+
+
+def http_filters(messages: Any, server: Any, hcm: Any) -> list[Any]:
+    """The chain of a connection manager. Raises ConfigError, Unsupported."""
+    out: list[Any] = []
+    for i, message in enumerate(messages):
+        if message.WhichOneof("config_type") == "config_discovery":
+            raise Unsupported(f"HttpFilter.config_discovery {message.name}")
+        last = i == len(messages) - 1
+        try:
+            kind, config = typed(message.typed_config, message.name)
+        except ConfigError:
+            if message.is_optional:
+                continue
+            raise
+        if kind not in HTTP_FILTERS:
+            if message.is_optional:
+                continue
+            known = "is not built" if config is not None else "is unknown"
+            raise ConfigError(
+                f"Didn't find a registered implementation for '{message.name}' with type URL: '{kind}' ({known})"
+            )
+        router = kind == f"{HTTP}router.v3.Router"
+        if router and not last:
+            raise ConfigError(
+                f"Error: terminal filter named {message.name} of type {message.name} must be the last filter in a http filter chain."
+            )
+        if last and not router:
+            raise ConfigError(
+                f"Error: non-terminal filter named {message.name} of type {message.name} is the last filter in a http filter chain."
+            )
+        filter_ = find(HTTP_FILTERS[kind][0])(config, server, hcm)
+        if filter_ is not None:
+            filter_.name = message.name
+            filter_.off = bool(message.disabled)
+            out.append(filter_)
+    return out
+
+
+def route_filter_config(name: str, any_message: Any, server: Any) -> Any:
+    """What a typed_per_filter_config entry means. Raises ConfigError, Unsupported."""
+    kind, config = typed(any_message, name)
+    if kind == "envoy.config.route.v3.FilterConfig":
+        if config.disabled:
+            return DISABLED
+        if not config.HasField("config") or not config.config.type_url:
+            return None
+        try:
+            return route_filter_config(name, config.config, server)
+        except ConfigError:
+            if config.is_optional:
+                return None
+            raise
+    if kind not in ROUTE_CONFIGS:
+        raise Unsupported(f"typed_per_filter_config {name} ({kind})")
+    return find(ROUTE_CONFIGS[kind])(config, server)
+
+
+def network_filter(message: Any, server: Any, listener: Any) -> Any:
+    """A network filter of a filter chain."""
+    if message.WhichOneof("config_type") == "config_discovery":
+        raise Unsupported(f"Filter.config_discovery {message.name}")
+    kind, config = typed(message.typed_config, message.name)
+    if kind not in NETWORK_FILTERS:
+        raise ConfigError(f"Didn't find a registered implementation for '{message.name}' with type URL: '{kind}'")
+    return find(NETWORK_FILTERS[kind])(config, server, listener)
+
+
+def upstream_network_filter(message: Any, where: str) -> Any:
+    """A network filter on a cluster's connections."""
+    kind, config = typed(message.typed_config, message.name)
+    if kind not in UPSTREAM_FILTERS:
+        raise Unsupported(f"{where}.filters {message.name} ({kind})")
+    return find(UPSTREAM_FILTERS[kind])(config)

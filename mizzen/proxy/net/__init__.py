@@ -1,0 +1,1 @@
+"""Byte streams: TLS layers, addresses, certificates, network filters' plumbing."""
