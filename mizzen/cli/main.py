@@ -54,6 +54,7 @@ COMMANDS: tuple[Entry, ...] = (
     Entry("apiserver", "mizzen.runtime.apiserver.commands:apiserver", "Run the Kubernetes API server", PARTS),
     Entry("controller-manager", "mizzen.runtime.commands:controller_manager", "Run the controllers", PARTS),
     Entry("scheduler", "mizzen.runtime.commands:scheduler", "Run the scheduler", PARTS),
+    Entry("proxy", "mizzen.proxy.cli:command", "The data plane: serve an Envoy bootstrap", PARTS),
 )
 
 BY_NAME = {entry.name: entry for entry in COMMANDS}
