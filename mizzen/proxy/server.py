@@ -38,7 +38,7 @@ SERVER_COUNTERS = [
     "wip_protos",
 ]
 SERVER_GAUGES = [
-    "compilation_settings.fips_mode", "concurrency", "days_until_first_cert_expiring", "hot_restart_epoch", "hot_restart_generation", "live",
+    "compilation_settings.fips_mode", "concurrency", "days_until_first_cert_expiring", "hot_restart_epoch", "hot_restart_generation", "live",  # noqa: E501
     "memory_allocated", "memory_heap_size", "memory_physical_size", "parent_connections", "seconds_until_first_ocsp_response_expiring",
     "state", "stats_recent_lookups", "total_connections", "uptime", "version",
 ]  # fmt: skip

@@ -17,7 +17,7 @@ from typing import Any
 from mizzen.proxy.codec.headers import Headers
 from mizzen.proxy.config.errors import ConfigError
 from mizzen.proxy.config.matchers import at_path, query_parameters
-from mizzen.proxy.http.info import FLAGS, StreamInfo, flags_text
+from mizzen.proxy.http.info import LONG, StreamInfo, flags_text
 from mizzen.proxy.net.addresses import Address, text_of
 
 Getter = Callable[[StreamInfo], Any]  # text, or for some operators a number or structure; None when there is nothing
@@ -83,7 +83,7 @@ def upstream_host(info: StreamInfo) -> str | None:
 
 
 def long_flags(info: StreamInfo) -> str | None:
-    return ",".join(name for bit, _, name in FLAGS if info.flags & bit) or None
+    return ",".join(LONG[bit] for bit in info.flag_order or ()) or None
 
 
 def peer(attribute: str) -> Getter:
@@ -285,7 +285,7 @@ PLAIN: dict[str, Getter] = {
     "RESPONSE_CODE": lambda info: info.code,
     "RESPONSE_CODE_DETAILS": details,
     "RESPONSE_DURATION": lambda info: milliseconds(info.start, info.first_upstream_rx),
-    "RESPONSE_FLAGS": lambda info: flags_text(info.flags),
+    "RESPONSE_FLAGS": flags_text,
     "RESPONSE_FLAGS_LONG": long_flags,
     "RESPONSE_TX_DURATION": lambda info: milliseconds(info.first_upstream_rx, info.last_downstream_tx),
     "ROUNDTRIP_DURATION": lambda info: None,

@@ -46,7 +46,7 @@ class FileSink:
         lines, self._lines = self._lines, []
         if lines and self._descriptor >= 0:
             data = "".join(lines).encode("latin-1", "replace")
-            try:
+            try:  # noqa: SIM105
                 os.write(self._descriptor, data)
             except OSError:
                 pass  # a full disk must not stop traffic

@@ -69,7 +69,7 @@ def clusters(server: Server) -> dict[str, Any]:
         ("dynamic_warming_clusters", warming),
     ):
         if value:
-            out[key] = value
+            out[key] = value  # noqa: PERF403
     return out
 
 
@@ -186,7 +186,7 @@ def secrets(server: Server) -> dict[str, Any]:
         ("dynamic_warming_secrets", warming),
     ):
         if value:
-            out[key] = value
+            out[key] = value  # noqa: PERF403
     return out
 
 

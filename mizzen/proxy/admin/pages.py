@@ -91,17 +91,8 @@ def clusters(server: Server, query: dict[str, str], body: bytes) -> Answer:
 
 
 def outlier_lines(name: str) -> list[str]:
-    return [
-        f"{name}::outlier::{kind}_success_rate_{what}::-1"
-        for kind in ("", "local_origin_")
-        for what in ("average", "ejection_threshold")
-        if kind or True
-    ] and [
-        f"{name}::outlier::success_rate_average::-1",
-        f"{name}::outlier::success_rate_ejection_threshold::-1",
-        f"{name}::outlier::local_origin_success_rate_average::-1",
-        f"{name}::outlier::local_origin_success_rate_ejection_threshold::-1",
-    ]
+    kinds = ("success_rate", "local_origin_success_rate")
+    return [f"{name}::outlier::{kind}_{what}::-1" for kind in kinds for what in ("average", "ejection_threshold")]
 
 
 def host_facts(host: Host) -> list[tuple[str, Any]]:

@@ -57,7 +57,7 @@ class Admin:
         path = self.server.options.admin_address_path
         if path:
             text = f"[{self.address[0]}]" if ":" in self.address[0] else self.address[0]
-            with open(path, "w") as file:
+            with open(path, "w") as file:  # noqa: ASYNC230
                 file.write(f"{text}:{self.address[1]}")
 
     async def stop(self) -> None:

@@ -211,7 +211,7 @@ class ClusterConfig:
             self.original_dst_port = wrapped(config, "upstream_port_override", 0)
             if proto.lb_policy != cluster_pb2.Cluster.CLUSTER_PROVIDED:
                 raise ConfigError(
-                    f"cluster: LB policy {self.lb_policy} is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'"
+                    f"cluster: LB policy {self.lb_policy} is not valid for Cluster type ORIGINAL_DST. Only 'CLUSTER_PROVIDED' is allowed with cluster type 'ORIGINAL_DST'"  # noqa: E501
                 )
         elif proto.lb_policy == cluster_pb2.Cluster.CLUSTER_PROVIDED:
             raise ConfigError(f"cluster: LB policy CLUSTER_PROVIDED is not valid for Cluster type {self.type}")

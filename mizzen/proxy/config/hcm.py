@@ -128,7 +128,6 @@ class Hcm:
             if config.unix_sockets:
                 raise Unsupported("HttpConnectionManager.internal_address_config.unix_sockets")
             self.internal = Ranges(config.cidr_ranges)
-        self.internal_only: tuple[str, ...] = ()
 
     def _timeouts(self, message: Any) -> None:
         common = message.common_http_protocol_options

@@ -79,7 +79,7 @@ class RouteCompiler:
         for message in proto.virtual_hosts:
             if message.name in names:
                 raise ConfigError(
-                    f"Only unique names for virtual hosts are permitted. Duplicate entry of virtual host {message.name} in route {proto.name}"
+                    f"Only unique names for virtual hosts are permitted. Duplicate entry of virtual host {message.name} in route {proto.name}"  # noqa: E501
                 )
             names.add(message.name)
             vhost = self._vhost(message)

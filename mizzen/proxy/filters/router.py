@@ -16,7 +16,7 @@ from mizzen.proxy.filters.base import HttpFilter
 from mizzen.proxy.http import info as flags
 from mizzen.proxy.http import retry
 from mizzen.proxy.http.header_ops import apply
-from mizzen.proxy.http.rewrite import redirect_location, rewrite
+from mizzen.proxy.http.rewrite import redirect_location, rewrite, set_host
 from mizzen.proxy.http.stream import NEVER, grpc_timeout, is_grpc
 
 if TYPE_CHECKING:
@@ -171,9 +171,8 @@ class Exchange:
             per_try = 0.0
         self.timeout, self.per_try = timeout, per_try
         expected = per_try or timeout
-        if not self.router.suppress:
-            if expected:
-                headers.set("x-envoy-expected-rq-timeout-ms", str(int(expected * 1000)))
+        if not self.router.suppress and expected:
+            headers.set("x-envoy-expected-rq-timeout-ms", str(int(expected * 1000)))
         vhost = stream.vhost
         self.policy = retry.for_request(action.retry, headers)
         if self.policy is not None:
@@ -237,6 +236,8 @@ class Exchange:
             self._fail_local(503, "no healthy upstream", "no_healthy_upstream", flags.NO_HEALTHY_UPSTREAM)
             return
         stream.host = host
+        if self.action.auto_host_rewrite and host.hostname and self.headers is not None:
+            set_host(self.action, self.headers, host.hostname)
         attempt = self.attempt = Attempt(self, host)
         if self.per_try or self.per_try_idle:
             self._arm_try()
@@ -643,11 +644,9 @@ class Attempt:
         if not exchange.started:
             exchange.started = now
         stream.first_upstream_tx = now
-        tls = stream.upstream_tls = connection.tls
+        stream.upstream_tls = connection.tls
         stream.upstream_protocol = connection.protocol
-        if tls is not None or stream.hcm.wants_upstream_local:
-            sock = connection.transport.get_extra_info("sockname")
-            stream.upstream_local = sock[:2] if sock else None
+        stream.upstream_local = connection.local
         end = exchange.end
         outlier = exchange.cluster.outlier
         if outlier is not None and outlier.split:
@@ -767,7 +766,7 @@ def is_grpc_response(response: ResponseHeaders) -> bool:
 
 
 GRPC_TO_HTTP = {
-    0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401,
+    0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401,  # noqa: E501
 }  # fmt: skip
 
 

@@ -6,6 +6,7 @@ Source: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.
 
 from __future__ import annotations
 
+import contextlib
 import random
 import socket
 import struct
@@ -83,10 +84,8 @@ def reset(transport: Any) -> None:
     """End a connection with a TCP RST."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        try:
+        with contextlib.suppress(OSError):
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        except OSError:
-            pass
     transport.abort()
 
 

@@ -245,7 +245,7 @@ class H1Server:
     def _check(self, request: RequestHeaders) -> None:
         hcm = self.hcm
         d = request.d
-        if len(d) >= hcm.max_headers or request.more is not None:
+        if len(d) >= hcm.max_headers or request.more is not None:  # noqa: SIM102
             if request.count() + (request.authority is not None) > hcm.max_headers:
                 raise CodecError("http1.too_many_headers", 431)
         if hcm.underscores and any("_" in name for name in d):

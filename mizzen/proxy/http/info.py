@@ -81,15 +81,14 @@ FLAGS: tuple[tuple[int, str, str], ...] = (
     (UNCONDITIONAL_DROP_OVERLOAD, "UDO", "UnconditionalDropOverload"),
 )
 FLAG_BY_NAME = {short: bit for bit, short, _ in FLAGS}
-_flag_texts: dict[int, str] = {0: "-"}
+SHORT = {bit: short for bit, short, _ in FLAGS}
+LONG = {bit: name for bit, _, name in FLAGS}
 
 
-def flags_text(flags: int) -> str:
-    """The short names of the flags that are set, comma-separated; "-" for none."""
-    text = _flag_texts.get(flags)
-    if text is None:
-        text = _flag_texts[flags] = ",".join(short for bit, short, _ in FLAGS if flags & bit)
-    return text
+def flags_text(info: StreamInfo) -> str:
+    """The short names of the flags in the order in which they were set; "-" for none."""
+    order = info.flag_order
+    return ",".join([SHORT[bit] for bit in order]) if order else "-"
 
 
 class StreamInfo:
@@ -107,7 +106,7 @@ class StreamInfo:
         "filter_state",
         "first_upstream_rx",
         "first_upstream_tx",
-        "flags",
+        "flag_order",
         "health_check",
         "host",
         "last_downstream_rx",
@@ -149,7 +148,7 @@ class StreamInfo:
         self.bytes_received = 0
         self.bytes_sent = 0
         self.code = 0
-        self.flags = 0
+        self.flag_order: list[int] | None = None
         self.details: str | None = None
         self.route: Any = None
         self.vhost: Any = None
@@ -179,6 +178,17 @@ class StreamInfo:
         self.health_check = False
         self.remote: tuple[str, int] | None = None  # the trusted client address where headers say it
         self.local_body: str | None = None  # what a local reply said before its format
+
+    @property
+    def flags(self) -> int:
+        """The response flags as bits; bits that are added are remembered in their order."""
+        return sum(self.flag_order) if self.flag_order else 0
+
+    @flags.setter
+    def flags(self, value: int) -> None:
+        order = [bit for bit in self.flag_order or () if value & bit]
+        order += [bit for bit in SHORT if value & bit and bit not in order]
+        self.flag_order = order or None
 
     def dynamic_metadata(self, namespace: str) -> dict[str, Any]:
         """The namespace's dynamic metadata, to be written to."""

@@ -107,9 +107,10 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
             for name in EXTERNAL_STRIPPED:
                 if name in d:
                     request.remove(name)
-            for name in hcm.internal_only:
-                if name in d:
-                    request.remove(name)
+        table = hcm.routes.table
+        for name in table.internal_only if table is not None else ():
+            if name in d:
+                request.remove(name)
     if hcm.user_agent:
         d.setdefault("user-agent", hcm.user_agent)
         request.set("x-envoy-downstream-service-cluster", hcm.user_agent)
@@ -126,7 +127,7 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
 
 
 def mutate_xfcc(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
-    """x-forwarded-client-cert by the configured mode. Modes: 0 SANITIZE, 1 FORWARD_ONLY, 2 APPEND_FORWARD, 3 SANITIZE_SET, 4 ALWAYS_FORWARD_ONLY."""
+    """x-forwarded-client-cert by the configured mode. Modes: 0 SANITIZE, 1 FORWARD_ONLY, 2 APPEND_FORWARD, 3 SANITIZE_SET, 4 ALWAYS_FORWARD_ONLY."""  # noqa: E501
     mode, name = hcm.xfcc_mode, "x-forwarded-client-cert"
     tls = stream.conn.tls
     if mode == 4:

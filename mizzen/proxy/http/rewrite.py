@@ -64,7 +64,7 @@ def redirect_location(route: Route, headers: RequestHeaders) -> str:
     if redirect.port:
         port = str(redirect.port)
     elif redirect.host:
-        port = "" if not port else port
+        port = ""
     if (new_scheme != scheme and (scheme, port) in (("http", "80"), ("https", "443"))) or (
         not redirect.port and redirect.host and not port
     ):

@@ -418,12 +418,11 @@ class Stream(StreamInfo):
         stats.downstream_rq_completed += 1
         if listener is not None:
             listener.downstream_rq_completed += 1
-        if code < 300:
-            if code >= 200:
-                stats.downstream_rq_2xx += 1
-                if listener is not None:
-                    listener.downstream_rq_2xx += 1
-                return
+        if code < 300 and code >= 200:
+            stats.downstream_rq_2xx += 1
+            if listener is not None:
+                listener.downstream_rq_2xx += 1
+            return
         name = f"downstream_rq_{code // 100}xx"
         stats.counter(name)
         if listener is not None:

@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 from collections.abc import Callable
 from typing import Any
@@ -213,10 +214,8 @@ class Layer:
         self._goodbye()
 
     def _goodbye(self) -> None:
-        try:
+        with contextlib.suppress(ssl.SSLError):
             self.obj.unwrap()
-        except ssl.SSLError:
-            pass
         self._flush()
 
     def is_closing(self) -> bool:

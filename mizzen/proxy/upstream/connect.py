@@ -126,9 +126,9 @@ async def _connect(
                 sock = await _socket(loop, host, port, source, keepalive)
                 if preamble:
                     await loop.sock_sendall(sock, preamble)
-                transport, _ = await loop.create_connection(lambda: first, sock=sock)
+                transport, _ = await loop.create_connection(lambda: first, sock=sock)  # noqa: RUF059
             else:
-                transport, _ = await loop.create_connection(lambda: first, host, port)
+                _transport, _ = await loop.create_connection(lambda: first, host, port)
         if tls_timer_needed:
             first.timer = timer
     except TimeoutError:

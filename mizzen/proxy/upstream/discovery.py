@@ -34,7 +34,7 @@ class Static:
                     and not ip_number(address.socket_address.address)[0]
                 ):
                     raise ConfigError(
-                        f"malformed IP address: {address.socket_address.address}. Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"
+                        f"malformed IP address: {address.socket_address.address}. Consider setting resolver_name or setting cluster type to 'STRICT_DNS' or 'LOGICAL_DNS'"  # noqa: E501
                     )
         self.assignment = assignment(proto.load_assignment, {})
 

@@ -40,6 +40,7 @@ class H1Client:
         "head_out",
         "keep",
         "left",
+        "local",
         "method",
         "paused_reading",
         "pool",
@@ -75,6 +76,7 @@ class H1Client:
         self.started = time.monotonic()
         self.timer: Any = None
         self.tls: Any = None
+        self.local: Any = None
         self.write_paused = False
         self.paused_reading = False
         self.error: str | None = None
@@ -85,6 +87,8 @@ class H1Client:
         self.transport = transport
         self.established = True
         self.tls = getattr(transport, "tls_info", None)
+        name = transport.get_extra_info("sockname")
+        self.local = name[:2] if isinstance(name, tuple) else None
         if self.closing:
             transport.abort()
             return
@@ -382,9 +386,8 @@ class H1Client:
         if data:
             self._write(data)
         if end:
-            if self.upgrade or self.state == TUNNEL:
-                if self.transport is not None and self.transport.can_write_eof():
-                    self.transport.write_eof()
+            if (self.upgrade or self.state == TUNNEL) and self.transport is not None and self.transport.can_write_eof():
+                self.transport.write_eof()
             self._sent()
 
     def send_trailers(self, trailers: Headers) -> None:

@@ -1,0 +1,34 @@
+"""The proxy beside what a real Envoy answered: the figure may only go up."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+JUDGE = Path(__file__).parent / "proxy" / "judge.py"
+FLOOR_PERCENT = 58.0
+# cases that must stay wholly equal
+EQUAL = (
+    "admin-views bad-bootstraps client-address-edge client-address-internal cors direct-responses dns-clusters "
+    "expect-continue-and-early filter-chain-addresses h1-framing-faults h1-pipelining-keepalive lb-basic-policies mirroring "
+    "outlier-detection path-normalisation redirects request-ids retries-headers rewrites route-header-matchers "
+    "route-path-matchers route-query-grpc-runtime tcp-proxy timeouts-route vhost-search-order weighted-clusters "
+    "xds-files-lds-cds xds-files-rds-eds xfcc-modes"
+).split()
+
+
+@pytest.mark.answers
+@pytest.mark.timeout(400)
+def test_floor() -> None:
+    command = [sys.executable, str(JUDGE), "check", "--min", "0", "--show", "3", "--jobs", "4", "--"]
+    command += [sys.executable, "-m", "mizzen.proxy"]
+    out = subprocess.run(command, capture_output=True, text=True, timeout=390, check=False).stdout
+    found = re.search(r"observations right: ([\d.]+) %", out)
+    assert found, out[-2000:]
+    assert float(found[1]) >= FLOOR_PERCENT, out
+    differing = set(re.findall(r"^DIFF ([\w-]+):", out, re.MULTILINE))
+    assert not differing & set(EQUAL), out
