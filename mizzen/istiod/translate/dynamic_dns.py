@@ -47,7 +47,8 @@ def dns_cache(node: Node) -> Any:
 def dynamic_dns_cluster(snap: Snapshot, node: Node) -> Any:
     """The cluster that finds its endpoints by the request's host."""
     draft = Draft(CLUSTER, cluster_pb2.Cluster.STATIC, snap.mesh)
-    config = dfp_pb2.ClusterConfig(dns_cache_config=dns_cache(node))
+    # Plain HTTP goes out as it came: there is no certificate whose name could be checked.
+    config = dfp_pb2.ClusterConfig(dns_cache_config=dns_cache(node), allow_insecure_cluster_options=True)
     draft.cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"
     draft.cluster.cluster_type.typed_config.CopyFrom(pack(config))
     draft.cluster.lb_policy = cluster_pb2.Cluster.CLUSTER_PROVIDED
