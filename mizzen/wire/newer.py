@@ -81,7 +81,8 @@ def _patched(file: Any) -> descriptor_pb2.FileDescriptorProto:
         if message is not None and field.name not in [known.name for known in message.field]:
             added = message.field.add(name=field.name, number=field.number, label=_FIELD.LABEL_OPTIONAL)
             added.type = _FIELD.TYPE_MESSAGE if field.type else _FIELD.TYPE_BOOL
-            added.type_name = f".{field.type}" if field.type else ""
+            if field.type:
+                added.type_name = f".{field.type}"
     return proto
 
 

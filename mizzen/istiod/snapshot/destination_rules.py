@@ -64,6 +64,15 @@ def _join(old: Consolidated, new: Consolidated) -> Consolidated:
     return msgspec.structs.replace(old, spec=spec, sources=(*old.sources, *new.sources))
 
 
+def consolidated(obj: Any, config_domain: str) -> Consolidated:
+    """One object as a rule of its own, its host resolved."""
+    namespace = obj.metadata.namespace or "default"
+    spec: DestinationRuleSpec = obj.spec
+    host = resolve_host(spec.host, namespace, config_domain)
+    exports = frozenset(spec.export_to) if spec.workload_selector is None else frozenset({PRIVATE})
+    return Consolidated(msgspec.structs.replace(spec, host=host), namespace, ((namespace, obj.metadata.name),), exports)
+
+
 class DestinationRules:
     """The index. Rules with a workloadSelector are seen in their own namespace only."""
 
@@ -73,25 +82,32 @@ class DestinationRules:
         self.local: dict[str, _Hosts] = {}
         self.exported: dict[str, _Hosts] = {}
         self.root_private = _Hosts()
+        self.made: dict[int, tuple[Any, Consolidated]] = {}
 
     @classmethod
     def build(
-        cls, objects: Iterable[Any], root: str, default_export: Iterable[str], config_domain: str
+        cls,
+        objects: Iterable[Any],
+        root: str,
+        default_export: Iterable[str],
+        config_domain: str,
+        before: DestinationRules | None = None,
     ) -> DestinationRules:
-        """root: the root namespace; default_export: the mesh's defaultDestinationRuleExportTo."""
+        """root: the root namespace; default_export: the mesh's defaultDestinationRuleExportTo.
+
+        before: an index of earlier objects; the rule of an object that did not change stays the same value.
+        """
         new = cls(root, frozenset(default_export))
+        old = before.made if before is not None else {}
         for obj in by_age(objects):
-            new._add(obj, config_domain)
+            known = old.get(id(obj))
+            rule = known[1] if known is not None else consolidated(obj, config_domain)
+            new.made[id(obj)] = (obj, rule)
+            new._add(rule)
         return new
 
-    def _add(self, obj: Any, config_domain: str) -> None:
-        namespace = obj.metadata.namespace or "default"
-        spec: DestinationRuleSpec = obj.spec
-        host = resolve_host(spec.host, namespace, config_domain)
-        exports = frozenset(spec.export_to) if spec.workload_selector is None else frozenset({PRIVATE})
-        rule = Consolidated(
-            msgspec.structs.replace(spec, host=host), namespace, ((namespace, obj.metadata.name),), exports
-        )
+    def _add(self, rule: Consolidated) -> None:
+        namespace, host, exports = rule.namespace, rule.spec.host, rule.export_to
         if not exports or exports & {PUBLIC, PRIVATE, namespace}:
             self.local.setdefault(namespace, _Hosts()).add(host, rule)
         private = (

@@ -192,6 +192,7 @@ class Snapshot:
                 root,
                 mesh.default_destination_rule_export_to,
                 domain,
+                before.destination_rules if before is not None else None,
             )
         elif name == "gateways":
             self.gateways = Gateways.build([*table.values(), *self.translated.gateways])

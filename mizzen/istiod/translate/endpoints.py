@@ -6,7 +6,7 @@ Not here: weights and priorities of localities (locality.py).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 from envoy.config.core.v3 import base_pb2
@@ -26,6 +26,7 @@ from mizzen.istiod.translate.traffic_policy import policy_for, subset_named
 LocalityLbEndpoints = endpoint_components_pb2.LocalityLbEndpoints
 LbEndpoint = endpoint_components_pb2.LbEndpoint
 ClusterLoadAssignment = endpoint_pb2.ClusterLoadAssignment
+NO_POLICY = TrafficPolicy()
 
 
 def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:
@@ -43,12 +44,27 @@ def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:
     subset = subset_named(rule.spec, parsed.subset) if rule is not None and parsed.subset else None
     if parsed.subset and subset is None:
         return empty
-    policy = policy_for(rule.spec if rule is not None else None, port.number, subset)
-    labels = subset.labels if subset is not None else {}
-    return ClusterLoadAssignment(
-        cluster_name=cluster_name,
-        endpoints=locality_endpoints(snap, node, svc, port, labels, policy, only_mutual=parsed.direction == SNI_DNAT),
-    )
+    policy = policy_for(rule.spec, port.number, subset) if rule is not None else NO_POLICY
+
+    def make() -> Any:
+        labels = subset.labels if subset is not None else {}
+        only_mutual = parsed.direction == SNI_DNAT
+        groups = locality_endpoints(snap, node, svc, port, labels, policy, only_mutual)
+        return ClusterLoadAssignment(cluster_name=cluster_name, endpoints=groups)
+
+    made_from = (snap.endpoints(svc), svc, rule, snap.mesh, snap.peer_authentications)
+    place = _place(snap, node, svc, policy)
+    return snap.memo.get(("endpoints", cluster_name, *map(id, made_from), place), made_from, make)
+
+
+def _place(snap: Snapshot, node: Node, svc: Service, policy: TrafficPolicy) -> Hashable:
+    """What of a proxy's place an assignment depends on; None = nothing."""
+    own = node.text("NODE_NAME") if svc.node_local else ""
+    setting, forced = locality_setting(snap.mesh.locality_lb_setting, policy.load_balancer, svc)
+    if setting is None or not (setting.distribute or forced or policy.outlier_detection is not None):
+        return own or None
+    names = (key.partition("=")[0] for key in setting.failover_priority)
+    return own, node.locality, tuple(node.labels.get(name) for name in names)
 
 
 def locality_endpoints(
