@@ -28,10 +28,10 @@ class Change(msgspec.Struct, frozen=True):
 
 
 class Objects:
-    """One table per kind. A kind of the Gateway API that shares its name with another is called `K8sGateway`."""
+    """One table per kind, in `tables`. A kind of the Gateway API that shares its name with another is called `K8sGateway`."""
 
     def __init__(self, tables: dict[str, dict[Key, Any]] | None = None) -> None:
-        self._tables = tables or {}
+        self.tables = tables or {}
 
     @classmethod
     def of(cls, objects: Iterable[Any]) -> Objects:
@@ -44,7 +44,7 @@ class Objects:
 
     def table(self, kind: str) -> Mapping[Key, Any]:
         """All objects of a kind by key."""
-        return self._tables.get(kind, {})
+        return self.tables.get(kind, {})
 
     def sorted(self, kind: str) -> list[Any]:
         """All objects of a kind, oldest first, then by name and namespace."""
@@ -52,7 +52,7 @@ class Objects:
 
     def after(self, changes: Iterable[Change]) -> Objects:
         """The table after some changes; kinds that none touches are shared."""
-        tables = dict(self._tables)
+        tables = dict(self.tables)
         copied: set[str] = set()
         for change in changes:
             if change.kind not in copied:
