@@ -14,7 +14,7 @@ import msgspec
 from .accept import _clauses
 from .errors import StatusError, no_such_path
 from .http1 import Response
-from .resources import Registry, Resource
+from .resources import Registry, Resource, Sub
 
 Object = dict[str, Any]
 encode = msgspec.json.encode
@@ -75,7 +75,8 @@ class Discovery:
         found: list[Object] = []
         for resource in self._registry.of(group, version):
             found += _entries(resource)
-        found.sort(key=lambda one: str(one["name"]))
+        if group not in self._registry.custom_groups():
+            found.sort(key=lambda one: str(one["name"]))
         gv = f"{group}/{version}" if group else version
         head = {"kind": "APIResourceList", **({"apiVersion": "v1"} if group else {}), "groupVersion": gv}
         return {**head, "resources": found}
@@ -113,6 +114,10 @@ def _aggregated(accept: str) -> str:
     )
 
 
+def sub_order(resource: Resource) -> list[tuple[str, Sub]]:
+    return list(resource.subs.items())
+
+
 def _entries(resource: Resource) -> list[Object]:
     entry: Object = {
         "name": resource.plural, "singularName": resource.singular, "namespaced": resource.namespaced, "kind": resource.kind,
@@ -125,7 +130,7 @@ def _entries(resource: Resource) -> list[Object]:
     if "watch" in resource.verbs:
         entry["storageVersionHash"] = resource.storage_hash
     found = [entry]
-    for name, sub in resource.subs.items():
+    for name, sub in sub_order(resource):
         own = {"group": sub.group, "version": sub.version} if sub.group is not None else {}
         found.append({
             "name": f"{resource.plural}/{name}", "singularName": "", "namespaced": resource.namespaced, **own, "kind": sub.kind,

@@ -277,6 +277,9 @@ class Registry:
             self.groups[group].sort(key=key)
             self.generation += 1
 
+    def custom_groups(self) -> set[str]:
+        return {one.group for one in self._resources.values() if one.custom is not None}
+
     def find(self, group: str, version: str, plural: str) -> Resource | None:
         return self._resources.get((group, version, plural))
 

@@ -126,12 +126,17 @@ async def create_object(
     name = obj["metadata"]["name"]
     key = resource.key(ask.info.namespace, name)
     there = resource.collection.items.get(key)
+    undo = parts.allocators.create(resource, obj)
+    problems = strategy.allocate(obj, None)
+    if problems:
+        raise refused(resource.group, resource.kind, name, problems)
     if there is not None:
+        undo()
         raise exists(resource, name, there)
     obj["metadata"] = ordered_metadata(obj["metadata"])
     if ask.dry_run:
+        undo()
         return item_of(resource, obj)
-    undo = parts.allocators.create(resource, obj)
     try:
         await parts.store.write(resource.prefix + key, encode(obj), 0)
     except Conflict:
@@ -230,6 +235,9 @@ async def update_object(
         new = await _prepared(ask, parts, resource, new, old, sub, applied)
         if _same(new, item):
             return item
+        problems = strategy_of(resource).allocate(new, old)
+        if problems:
+            raise refused(resource.group, resource.kind, ask.info.name, problems)
         if ask.dry_run:
             new["metadata"]["resourceVersion"] = str(item.revision)
             new["metadata"] = ordered_metadata(new["metadata"])

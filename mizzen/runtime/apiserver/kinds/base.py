@@ -34,6 +34,7 @@ class Strategy:
     create_on_update = False  # PUT creates what is not there
     unconditional_update = True  # PUT without a resourceVersion overwrites
     name_rule: NameRule = staticmethod(subdomain)
+    returns_deleted = False  # whether DELETE answers with the object that went
     graceful = False  # whether deletion waits for a grace period (pods)
     default_propagation = "Background"
 
@@ -73,6 +74,10 @@ class Strategy:
         return self.validate(new)
 
     def validate_status(self, new: Object, old: Object) -> list[Problem]:
+        return []
+
+    def allocate(self, obj: Object, old: Object | None) -> list[Problem]:
+        """Gives what comes from a pool (addresses, ports), last before the store; problems refuse the write."""
         return []
 
     def warnings(self, obj: Object) -> list[str]:

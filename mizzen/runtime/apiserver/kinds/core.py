@@ -174,6 +174,8 @@ class Namespace(Strategy):
 class ServiceAccount(Strategy):
     """Nothing of its own but its name."""
 
+    returns_deleted = True
+
 
 class Node(WithStatus):
     generations = False
@@ -334,6 +336,7 @@ class LimitRange(Strategy):
 
 class ResourceQuota(WithStatus):
     generations = False
+    returns_deleted = True
 
     def validate(self, obj: Object) -> list[Problem]:
         from .limits import validate_quota
@@ -373,6 +376,7 @@ class Lease(Strategy):
 
 class PodTemplate(Strategy):
     generations = True
+    returns_deleted = True
 
     def default(self, obj: Object) -> None:
         from .poddefaults import default_spec

@@ -25,6 +25,7 @@ MUTABLE = (
 
 class Pod(WithStatus):
     graceful = True
+    returns_deleted = True
 
     def default(self, obj: Object) -> None:
         if obj.get("spec") is None:

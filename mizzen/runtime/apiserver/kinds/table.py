@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from ..crd.definitions import Definition
-from . import core
+from . import core, workloads
 from .base import Strategy
+from .jobs import CronJob, Job
 from .pods import Pod
 from .services import Service
 
@@ -21,5 +22,13 @@ STRATEGIES: dict[str, Strategy] = {
     "pods": Pod(),
     "services": Service(),
     "customresourcedefinitions.apiextensions.k8s.io": Definition(),
+    "replicationcontrollers": workloads.ReplicationController(),
+    "deployments.apps": workloads.Deployment(),
+    "replicasets.apps": workloads.ReplicaSet(),
+    "statefulsets.apps": workloads.StatefulSet(),
+    "daemonsets.apps": workloads.DaemonSet(),
+    "controllerrevisions.apps": workloads.ControllerRevision(),
+    "jobs.batch": Job(),
+    "cronjobs.batch": CronJob(),
     "leases.coordination.k8s.io": core.Lease(),
 }

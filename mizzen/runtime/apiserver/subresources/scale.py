@@ -93,7 +93,6 @@ async def _write(ask: Ask, parts: Parts) -> Response:
         wanted = _decoded(laid(show(tree))) if patching else given
         check_names(ask, wanted)
         version = wanted["metadata"].get("resourceVersion")
-        tree["metadata"].pop("resourceVersion", None)
         if version and not patching:
             tree["metadata"]["resourceVersion"] = version
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
