@@ -155,14 +155,12 @@ class Service(WithStatus):
         return problems + self._policies(spec, kind) + self._stacks(spec, kind)
 
     def validate_update(self, new: Object, old: Object) -> list[Problem]:
-        problems: list[Problem] = []
         spec, before = new["spec"], old["spec"]
         both = "ExternalName" not in (spec.get("type"), before.get("type"))
-        if both and before.get("clusterIPs") and spec.get("clusterIPs") != before.get("clusterIPs"):
-            if (spec.get("clusterIPs") or [""])[0] != before["clusterIPs"][0]:
-                problems.append(invalid("spec.clusterIPs[0]", spec.get("clusterIPs"), "may not change once set"))
-                return problems
-        return problems + self.validate(new)
+        had, mine = (before.get("clusterIPs") or [""])[0], (spec.get("clusterIPs") or [""])[0]
+        if both and had and mine != had:
+            return [invalid("spec.clusterIPs[0]", spec.get("clusterIPs"), "may not change once set")]
+        return self.validate(new)
 
     def validate_status(self, new: Object, old: Object) -> list[Problem]:
         problems: list[Problem] = []
