@@ -51,7 +51,23 @@ class Handler(Protocol):
 class H2Stream:
     """One stream. `app` is what the handler hangs on it."""
 
-    __slots__ = ("app", "blocked", "closed_local", "closed_remote", "end_queued", "got_headers", "id", "queue", "queued", "receive_window", "send_window", "trailers_out", "unacked", "length", "received")
+    __slots__ = (
+        "app",
+        "blocked",
+        "closed_local",
+        "closed_remote",
+        "end_queued",
+        "got_headers",
+        "id",
+        "queue",
+        "queued",
+        "receive_window",
+        "send_window",
+        "trailers_out",
+        "unacked",
+        "length",
+        "received",
+    )
 
     def __init__(self, number: int, send_window: int, receive_window: int) -> None:
         self.id = number
@@ -73,7 +89,16 @@ class H2Stream:
 class H2:
     """The connection."""
 
-    def __init__(self, handler: Any, client: bool, stream_window: int = 1 << 20, connection_window: int = 16 << 20, max_streams: int = 1024, max_list: int = 60 * 1024, connect: bool = True) -> None:
+    def __init__(
+        self,
+        handler: Any,
+        client: bool,
+        stream_window: int = 1 << 20,
+        connection_window: int = 16 << 20,
+        max_streams: int = 1024,
+        max_list: int = 60 * 1024,
+        connect: bool = True,
+    ) -> None:
         self.handler = handler
         self.client = client
         self.out: list[bytes] = []
@@ -154,7 +179,9 @@ class H2:
         flags = END_STREAM if end else 0
         size = len(block)
         if size <= self.peer_frame:
-            self.out.append(size.to_bytes(3, "big") + bytes((HEADERS, flags | END_HEADERS)) + stream.id.to_bytes(4, "big") + block)
+            self.out.append(
+                size.to_bytes(3, "big") + bytes((HEADERS, flags | END_HEADERS)) + stream.id.to_bytes(4, "big") + block
+            )
             return
         self._frame(HEADERS, flags, stream.id, block[: self.peer_frame])
         at = self.peer_frame
@@ -399,7 +426,13 @@ class H2:
         if flags & END_HEADERS:
             self._block(number, body, end)
             return
-        self.block, self.block_stream, self.block_end, self.block_size, self.block_frames = [body], number, end, len(body), 0
+        self.block, self.block_stream, self.block_end, self.block_size, self.block_frames = (
+            [body],
+            number,
+            end,
+            len(body),
+            0,
+        )
 
     def _continuation(self, number: int, flags: int, body: bytes) -> None:
         if self.block is None:
@@ -430,7 +463,9 @@ class H2:
         if trailers and not end:
             self._stream_error(stream, PROTOCOL_ERROR)
             return
-        informational = self.client and fields[:1] and fields[0][0] == b":status" and fields[0][1][:1] == b"1" and not end
+        informational = (
+            self.client and fields[:1] and fields[0][0] == b":status" and fields[0][1][:1] == b"1" and not end
+        )
         if not informational:
             stream.got_headers = True
         if end:

@@ -29,7 +29,9 @@ def field_name(raw: bytes) -> str:
     return name
 
 
-def add_field(d: dict[str, str], more: dict[str, list[str]] | None, raw: bytes, value: bytes) -> dict[str, list[str]] | None:
+def add_field(
+    d: dict[str, str], more: dict[str, list[str]] | None, raw: bytes, value: bytes
+) -> dict[str, list[str]] | None:
     name = _names.get(raw) or field_name(raw)
     text = value.decode("latin-1")
     if not text.isprintable() and value.translate(None, BAD_VALUE) != value:
@@ -88,7 +90,9 @@ def request_of(fields: list[tuple[bytes, bytes]]) -> RequestHeaders:
     te = d.get("te")
     if te is not None and te.lower() != "trailers":
         raise CodecError(INVALID)
-    out = RequestHeaders(method, (path or b"").decode("latin-1"), text, d, more, pseudo.get(b":scheme", b"").decode("latin-1"))
+    out = RequestHeaders(
+        method, (path or b"").decode("latin-1"), text, d, more, pseudo.get(b":scheme", b"").decode("latin-1")
+    )
     if protocol is not None:
         out.protocol = protocol.decode("latin-1")
     return out

@@ -136,7 +136,11 @@ class H2Server:
         options = hcm.h2
         most = options.max_concurrent_streams.value if options.HasField("max_concurrent_streams") else 1024
         window = options.initial_stream_window_size.value if options.HasField("initial_stream_window_size") else 1 << 20
-        whole = options.initial_connection_window_size.value if options.HasField("initial_connection_window_size") else 16 << 20
+        whole = (
+            options.initial_connection_window_size.value
+            if options.HasField("initial_connection_window_size")
+            else 16 << 20
+        )
         self.h2 = h2.H2(self, False, window, max(whole, 65535), most, hcm.max_head, True)
         self.transport: Any = None
         self.listener: Any = None
@@ -239,7 +243,9 @@ class H2Server:
         for wire in list(self.h2.streams.values()):
             app = wire.app
             if app is not None and app.stream is not None and not app.stream.done:
-                app.stream.on_reset("downstream_remote_disconnect" if side == "remote" else "downstream_local_disconnect")
+                app.stream.on_reset(
+                    "downstream_remote_disconnect" if side == "remote" else "downstream_local_disconnect"
+                )
         listener, self.listener = self.listener, None
         if listener is not None:
             listener.closed(self.conn)

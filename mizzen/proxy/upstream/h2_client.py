@@ -105,7 +105,11 @@ class H2Client:
             if options.HasField("initial_connection_window_size"):
                 whole = options.initial_connection_window_size.value
         self.h2 = h2.H2(self, True, window, max(whole, 65535), 0, pool.cluster.http.max_response_head)
-        self.limit = options.max_concurrent_streams.value if options is not None and options.HasField("max_concurrent_streams") else 2**31
+        self.limit = (
+            options.max_concurrent_streams.value
+            if options is not None and options.HasField("max_concurrent_streams")
+            else 2**31
+        )
         self.transport: Any = None
         self.started = time.monotonic()
         self.tls: Any = None
