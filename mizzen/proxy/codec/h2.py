@@ -59,14 +59,14 @@ class H2Stream:
         "end_queued",
         "got_headers",
         "id",
+        "length",
         "queue",
         "queued",
         "receive_window",
+        "received",
         "send_window",
         "trailers_out",
         "unacked",
-        "length",
-        "received",
     )
 
     def __init__(self, number: int, send_window: int, receive_window: int) -> None:
