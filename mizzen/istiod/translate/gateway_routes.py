@@ -131,7 +131,7 @@ def _scope(snap: Snapshot, node: Node, bound: BoundServer) -> RouteScope:
         namespace=node.namespace,
         service=scope.by_host.get,
         hash_of=lambda destination: hash_of_destination(scope, node, destination),
-        is_tls=bound.server.tls is not None and not bound.server.tls.https_redirect,
+        is_tls=bound.server.tls is not None,
         retries=snap.mesh.default_http_retry_policy,
         forwarded_host=appends_forwarded_host(snap, node),
     )
