@@ -167,7 +167,9 @@ def _listener(
     exported: list[Service],
     virtual_services: list[VirtualService],
 ) -> EgressListener:
-    imported, excluded = _hosts(declared.hosts if declared is not None else ("*/*",), namespace)
+    if declared is None:
+        return EgressListener(None, tuple(_one_namespace_each(exported, namespace)), tuple(virtual_services))
+    imported, excluded = _hosts(declared.hosts, namespace)
     number = _port_to_match(declared)
     chosen = []
     for svc in exported:
