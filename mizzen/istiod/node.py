@@ -51,7 +51,8 @@ class Node(msgspec.Struct, frozen=True):
     """One proxy.
 
     name: `<pod>.<namespace>`; labels and locality: the workload's where the registry knows it, else the proxy's own;
-    metadata: the JSON object as sent; extensions: names of the extensions that the proxy can run, None = it lists none.
+    metadata: the JSON object as sent; extensions: names of the extensions that the proxy can run, None = it lists none;
+    cluster: what the proxy's own traffic is known as, for tracers.
     """
 
     id: str
@@ -64,6 +65,7 @@ class Node(msgspec.Struct, frozen=True):
     labels: dict[str, str] = {}
     locality: Locality = Locality()
     extensions: frozenset[str] | None = None
+    cluster: str = ""
 
     @property
     def is_router(self) -> bool:
@@ -136,6 +138,7 @@ def parse_node(
     metadata: Mapping[str, Any],
     locality: Locality = Locality(),
     extensions: frozenset[str] | None = None,
+    cluster: str = "",
 ) -> Node:
     """The Node told by an id and metadata.
 
@@ -167,6 +170,7 @@ def parse_node(
         labels={str(key): str(value) for key, value in own.items()},
         locality=locality_of(own) or locality,
         extensions=extensions,
+        cluster=cluster,
     )
 
 
@@ -176,7 +180,7 @@ def from_xds(node: Any) -> Node:
         raise PeerError("missing node information")
     place = Locality(node.locality.region, node.locality.zone, node.locality.sub_zone)
     names = frozenset(extension.name for extension in node.extensions) or None
-    return parse_node(node.id, json_format.MessageToDict(node.metadata), place, names)
+    return parse_node(node.id, json_format.MessageToDict(node.metadata), place, names, node.cluster)
 
 
 def locality_of(labels: Mapping[str, Any]) -> Locality | None:

@@ -90,8 +90,9 @@ def _http_limits(draft: Draft, http: HTTPSettings, tcp: TCPSettings) -> None:
     if http.max_concurrent_streams:
         http2.max_concurrent_streams.value = http.max_concurrent_streams
     if keepalive is not None:
-        http2.connection_keepalive.interval.CopyFrom(duration(keepalive.interval))
-        http2.connection_keepalive.timeout.CopyFrom(duration(keepalive.timeout))
+        for name, value in (("interval", keepalive.interval), ("timeout", keepalive.timeout)):
+            if value is not None:
+                getattr(http2.connection_keepalive, name).CopyFrom(duration(value))
 
 
 def upgrades_to_http2(mesh: MeshConfig, pool: ConnectionPoolSettings | None, protocol: Protocol) -> bool:

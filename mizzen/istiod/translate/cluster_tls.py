@@ -96,8 +96,6 @@ def _parameters(defaults: TLSConfig | None) -> Any:
     if defaults is not None:
         out.cipher_suites.extend(defaults.cipher_suites)
         out.ecdh_curves.extend(defaults.ecdh_curves)
-        if defaults.min_protocol_version == "TLSV1_3":
-            out.tls_minimum_protocol_version = TlsParameters.TLSv1_3
     return out
 
 

@@ -67,37 +67,37 @@ def balance(
     return _by_region([group.message for group in groups], setting.failover, place)
 
 
-def _text(locality: Any) -> str:
-    return "/".join(part for part in (locality.region, locality.zone, locality.sub_zone) if part)
-
-
-def _matches(place: str, pattern: str) -> bool:
-    """Whether a locality lies in `region/zone/sub`, where a trailing `*` or missing parts stand for anything."""
-    if pattern in ("", "*"):
-        return True
-    pattern = pattern.removesuffix("/*")
+def _matches(place: tuple[str, str, str], pattern: str) -> bool:
+    """Whether a place lies in `region/zone/subzone`, where `*` or missing parts after the region stand for anything."""
+    region, zone, subzone = (*pattern.split("/", 2), "", "", "")[:3]
     return (
-        place == pattern
-        or place.startswith(pattern + "/")
-        or (pattern.endswith("*") and place.startswith(pattern[:-1]))
+        region in ("*", place[0])
+        and (zone in ("*", "") or zone == place[1])
+        and (subzone in ("*", "") or subzone == place[2])
     )
 
 
+def _parts(locality: Any) -> tuple[str, str, str]:
+    return locality.region, locality.zone, locality.sub_zone
+
+
 def _distributed(groups: list[Any], setting: LocalityLoadBalancerSetting, place: Locality) -> list[Any]:
-    rule = next((one for one in setting.distribute if _matches(place.label, one.from_)), None)
-    if rule is None or not place.label:
+    own = (place.region, place.zone, place.subzone)
+    rule = next((one for one in setting.distribute if _matches(own, one.from_)), None)
+    if rule is None:
         return groups
     left = set(range(len(groups)))
     for pattern in sorted(rule.to, key=lambda text: (-len(text.replace("*", "")), text)):
-        found = [index for index in sorted(left) if _matches(_text(groups[index].locality), pattern)]
+        found = [index for index in sorted(left) if _matches(_parts(groups[index].locality), pattern)]
         left -= set(found)
         total = sum(groups[index].load_balancing_weight.value for index in found)
         for index in found:
             weight = groups[index].load_balancing_weight
-            weight.value = math.ceil(weight.value * rule.to[pattern] / total) if total else 0
+            share = weight.value * rule.to[pattern] / total if total else 0
+            if share > 0:
+                weight.value = math.ceil(share)
     for index in left:
         groups[index].ClearField("lb_endpoints")
-        groups[index].ClearField("load_balancing_weight")
     return groups
 
 
@@ -111,7 +111,7 @@ def _by_region(groups: list[Any], failover: Sequence[Failover], place: Locality)
 
 
 def _rank(locality: Any, failover: Sequence[Failover], place: Locality) -> int:
-    parts = (locality.region, locality.zone, locality.sub_zone)
+    parts = _parts(locality)
     own = (place.region, place.zone, place.subzone)
     near = next((index for index in range(3) if parts[index] != own[index]), 3)
     if near > 0:
@@ -124,6 +124,8 @@ def _rank(locality: Any, failover: Sequence[Failover], place: Locality) -> int:
 
 def _by_labels(groups: list[Group], keys: Sequence[str], labels: Mapping[str, str]) -> list[Any]:
     """Each locality split by how many of the labels its endpoints share with the proxy, first mismatch counting."""
+    if not labels:
+        return [group.message for group in groups]
     wanted = [_wanted(key, labels) for key in keys]
     split: dict[int, list[Any]] = {}
     for group in groups:

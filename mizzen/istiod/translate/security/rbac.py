@@ -27,8 +27,8 @@ RBAC, Policy = rbac_pb2.RBAC, rbac_pb2.Policy
 ACTIONS = {"ALLOW": RBAC.ALLOW, "DENY": RBAC.DENY, "AUDIT": RBAC.LOG, "CUSTOM": RBAC.DENY}
 
 
-class _NeedsHttp(Exception):
-    """An ALLOW rule asks for something that a TCP connection has not."""
+class _Unmatchable(Exception):
+    """An ALLOW rule asks for something that a TCP connection has not, or that is no value of the attribute."""
 
 
 def rules(
@@ -71,7 +71,7 @@ def _policy(rule: Rule, action: str, tcp: bool, namespace: str, trust_domains: S
     try:
         what = [_all_permissions([*_operation(one), *what_else], action, tcp, namespace) for one in operations]
         who = [_all_principals([*_source(one, trust_domains), *who_else], action, tcp, namespace) for one in sources]
-    except _NeedsHttp:
+    except _Unmatchable:
         return None
     return Policy(permissions=what, principals=who)
 
@@ -147,13 +147,18 @@ def _matched(
         return []
     if tcp and attribute.http:
         if action == "ALLOW":
-            raise _NeedsHttp
+            raise _Unmatchable
         return []
     if attribute.whole is not None:
         return [attribute.whole(key, values)]
     match = attribute.match
     assert match is not None  # a row has one of the two
-    return [match(key, value, namespace) for value in values]
+    try:
+        return [match(key, value, namespace) for value in values]
+    except ValueError as error:  # no address, no port number
+        if action == "ALLOW":
+            raise _Unmatchable from error
+        return []
 
 
 def same_accounts(principals: Sequence[str], trust_domains: Sequence[str]) -> tuple[str, ...]:

@@ -22,9 +22,14 @@ def stats_config(settings: list[MetricSettings], disable_host_header_fallback: b
     disable_host_header_fallback: true where the other side's Host header must not name the destination.
     """
     for setting in settings:
-        if setting.provider.prometheus is not None:
+        if setting.provider.prometheus is not None and not _drops_all(setting):
             return _config(setting, disable_host_header_fallback)
     return None
+
+
+def _drops_all(setting: MetricSettings) -> bool:
+    """Whether every standard metric is switched off."""
+    return METRICS.keys() <= {_ENUM.get(o.name, "") for o in setting.overrides if o.disabled}
 
 
 def _config(setting: MetricSettings, disable_host_header_fallback: bool) -> Any:

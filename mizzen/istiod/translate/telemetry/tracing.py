@@ -148,23 +148,18 @@ def _provider(snap: Snapshot, provider: ExtensionProvider, node: Node) -> tuple[
         if cluster is None:
             return None
         datadog = datadog_pb2.DatadogConfig(
-            collector_cluster=cluster[1], collector_hostname=cluster[0], service_name=_service_name(node)
+            collector_cluster=cluster[1], collector_hostname=cluster[0], service_name=node.cluster
         )
         return _tracer("envoy.tracers.datadog", datadog), provider.datadog.max_tag_length, False
     if provider.skywalking is not None:
         cluster = provider_cluster(snap, provider.skywalking.service, provider.skywalking.port)
         if cluster is None:
             return None
-        client = skywalking_pb2.ClientConfig(backend_token=provider.skywalking.access_token)
-        config = skywalking_pb2.SkyWalkingConfig(grpc_service=_grpc(cluster), client_config=client)
+        config = skywalking_pb2.SkyWalkingConfig(grpc_service=_grpc(cluster))
+        if provider.skywalking.access_token:
+            config.client_config.backend_token = provider.skywalking.access_token
         return _tracer("envoy.tracers.skywalking", config), 0, False
     return None
-
-
-def _service_name(node: Node) -> str:
-    """The name under which a proxy's spans stand: `<canonical service>.<namespace>`."""
-    name = node.labels.get("service.istio.io/canonical-name") or node.labels.get("app") or ""
-    return f"{name}.{node.namespace}" if name else f"istio-proxy.{node.namespace}"
 
 
 def _tracer(name: str, config: Any) -> Any:
@@ -213,7 +208,7 @@ def _opentelemetry(snap: Snapshot, otel: OpenTelemetry, node: Node) -> tuple[Any
     cluster = provider_cluster(snap, otel.service, otel.port)
     if cluster is None:
         return None
-    config = opentelemetry_pb2.OpenTelemetryConfig()
+    config = opentelemetry_pb2.OpenTelemetryConfig(service_name=node.cluster)
     if otel.http is not None:
         config.http_service.CopyFrom(_http_service(cluster, otel.http, otel.http.path))
     else:
