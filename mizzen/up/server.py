@@ -112,6 +112,7 @@ class Up:
             secure_port=self.options.api_port,
             kubeconfig=self.home.kubeconfig,
             service_cidr=self.addresses.services,
+            allow_privileged=True,  # CNI and proxies of node agents ask for it
         )
         api = ApiServer(config)
         self._stack.push_async_callback(api.stop)

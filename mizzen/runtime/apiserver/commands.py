@@ -30,6 +30,7 @@ def apiserver(
     ] = None,
     service_cluster_ip_range: Annotated[str, typer.Option(help="Addresses of Services.")] = "10.96.0.0/12",
     service_node_port_range: Annotated[str, typer.Option(help="Node ports of Services: LOW-HIGH.")] = "30000-32767",
+    allow_privileged: Annotated[bool, typer.Option(help="Whether containers may be privileged.")] = False,
     verbose: Annotated[bool, typer.Option("-v", "--verbose", help="Log requests that fail.")] = False,
 ) -> None:
     """Run the Kubernetes API server. Prints one line when it answers; ends on SIGINT or SIGTERM."""
@@ -47,6 +48,7 @@ def apiserver(
         service_cidr=service_cluster_ip_range,
         node_ports=(int(low), int(high or low)),
         advertise=advertise_address,
+        allow_privileged=allow_privileged,
     )
     try:
         import uvloop

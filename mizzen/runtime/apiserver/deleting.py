@@ -63,13 +63,7 @@ async def delete(ask: Ask, parts: Parts) -> Response:
     await parts.admission.validate(write, parts)
     gone, left = await delete_object(ask, parts, resource, key, ask.options)
     if gone:
-        if resource.kind in (
-            "Pod",
-            "PersistentVolumeClaim",
-            "PersistentVolume",
-            "Namespace",
-            "Node",
-        ) and resource.plural in ("pods",):
+        if strategy_of(resource).returns_deleted:
             return shaped(ask, form, 200, left)
         return rendered(ask, form._replace(shape=""), 200, encode(success(resource, ask.info.name, left)))
     accepted = 200
@@ -121,9 +115,9 @@ async def delete_object(ask: Ask, parts: Parts, resource: Resource, key: str, op
             return gone, item
         try:
             if gone:
-                await parts.store.write(resource.prefix + key, None, item.revision)
+                revision = await parts.store.write(resource.prefix + key, None, item.revision)
                 parts.allocators.release(resource, obj)
-                return True, item
+                return True, _last(resource, item, revision)
             if not changed:
                 return False, item
             from .writing import ordered_metadata
@@ -136,6 +130,22 @@ async def delete_object(ask: Ask, parts: Parts, resource: Resource, key: str, op
 
             await settled(parts, resource, key, error.actual)
     raise conflict(resource.group, resource.plural, key.rpartition("/")[2], MODIFIED)
+
+
+def _last(resource: Resource, item: Item, revision: int) -> Item:
+    """The last state of an object that is gone, at the revision that took it; a pod's says that it had no grace left."""
+    if not strategy_of(resource).returns_deleted:
+        return item
+    tree = item.object()
+    tree["metadata"]["resourceVersion"] = str(revision)
+    if strategy_of(resource).graceful:
+        if not tree["metadata"].get("deletionTimestamp"):
+            _stamp(tree["metadata"], 0)
+        tree["metadata"]["deletionGracePeriodSeconds"] = 0
+    from .writing import ordered_metadata
+
+    tree["metadata"] = ordered_metadata(tree["metadata"])
+    return Item(item.key, item.revision, item.created, encode(tree), item.fields)
 
 
 def begin(resource: Resource, obj: Object, opts: Object) -> tuple[bool, bool]:

@@ -27,7 +27,7 @@ from .certs import Authority, account_signer, write_private
 from .crd.definitions import Definitions
 from .handlers import Handlers
 from .http1 import Connection, Handler
-from .kinds import strategies
+from .kinds import containerrules, strategies
 from .kubeconfig import certificate_user, kubeconfig
 from .parts import Parts
 from .paths import extra_paths
@@ -52,7 +52,7 @@ class Config:
     node_ports: tuple[int, int] = (30000, 32767)
     extra_hosts: Sequence[str] = field(default_factory=tuple)
     advertise: str = ""  # host of the kubeconfig's server URL; "" is the bind address (127.0.0.1 for 0.0.0.0)
-    anonymous: bool = True
+    allow_privileged: bool = False  # whether containers may be privileged
 
 
 class ApiServer:
@@ -93,6 +93,7 @@ class ApiServer:
         registry = parts.registry
         parts.allocators = Allocators(config.service_cidr, config.node_ports)
         parts.allocators.load(registry.get("services").collection)
+        containerrules.allow_privileged = config.allow_privileged
         table = strategies()
         table["services"].allocators = parts.allocators  # type: ignore[attr-defined]
         names = ("roles", "clusterroles", "rolebindings", "clusterrolebindings")

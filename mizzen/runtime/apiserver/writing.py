@@ -344,6 +344,8 @@ def _carry_over(meta: Object, before: Object) -> None:
 def _by_strategy(ask: Ask, strategy: Strategy, new: Object, old: Object, sub: str) -> None:
     if sub == "status":
         strategy.prepare_status(ask, new, old)
+    elif sub in ("ephemeralcontainers", "resize", "approval"):
+        strategy.prepare_part(ask, new, old, sub)
     elif not sub:
         strategy.prepare_update(ask, new, old)
 
@@ -357,6 +359,8 @@ def _problems(strategy: Strategy, new: Object, old: Object, sub: str) -> list[An
     problems = validate_metadata_update(new, old)
     if sub == "status":
         return problems + strategy.validate_status(new, old)
+    if sub in ("ephemeralcontainers", "resize", "approval"):
+        return problems + strategy.validate_part(new, old, sub)
     return problems + strategy.validate_update(new, old) if not sub else problems
 
 

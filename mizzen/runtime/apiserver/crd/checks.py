@@ -53,8 +53,8 @@ def check_definition(obj: Object) -> list[Problem]:
 
 
 def check_change(new: Object, old: Object) -> list[Problem]:
-    problems = check_definition(new)
     mine, before = new["spec"], old["spec"]
+    problems = [one for one in check_definition(new) if one.field != "metadata.name"]
     for path in ("group", "scope"):
         if mine.get(path) != before.get(path):
             problems.append(invalid(f"spec.{path}", mine.get(path), "field is immutable"))

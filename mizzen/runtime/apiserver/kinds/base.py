@@ -57,6 +57,12 @@ class Strategy:
                 new[key] = value
         self.keep_metadata(new, old)
 
+    def prepare_part(self, ask: Ask, new: Object, old: Object, part: str) -> None:
+        """For an update of another subresource: everything but that part of the object stays as it was."""
+
+    def validate_part(self, new: Object, old: Object, part: str) -> list[Problem]:
+        return []
+
     def keep_metadata(self, new: Object, old: Object) -> None:
         """What a status update leaves alone in the metadata."""
         for key in ("labels", "annotations", "finalizers", "ownerReferences"):

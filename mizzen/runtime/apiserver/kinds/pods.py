@@ -120,6 +120,50 @@ class Pod(WithStatus):
         if old["metadata"].get("ownerReferences"):
             new["metadata"]["ownerReferences"] = old["metadata"]["ownerReferences"]
 
+    def prepare_part(self, ask: Ask, new: Object, old: Object, part: str) -> None:
+        wanted = new.get("spec") or {}
+        spec = copy.deepcopy(old["spec"])
+        if part == "ephemeralcontainers":
+            if wanted.get("ephemeralContainers"):
+                spec["ephemeralContainers"] = wanted["ephemeralContainers"]
+            else:
+                spec.pop("ephemeralContainers", None)
+        else:
+            for key in ("containers", "initContainers"):
+                mine = {one["name"]: one for one in wanted.get(key) or ()}
+                for one in spec.get(key) or ():
+                    given = mine.get(one["name"], {})
+                    for field in ("resources", "resizePolicy"):
+                        if field in given:
+                            one[field] = given[field]
+            if wanted.get("resources") is not None:
+                spec["resources"] = wanted["resources"]
+        new["spec"] = spec
+        new["status"] = old.get("status", {})
+
+    def validate_part(self, new: Object, old: Object, part: str) -> list[Problem]:
+        problems = validate_spec(new["spec"], "spec", new["metadata"], pod=True, update=True)
+        if part == "resize":
+            if not problems and qos_class(new["spec"]) != (old.get("status") or {}).get("qosClass"):
+                problems.append(invalid("spec", "", "Pod QOS Class may not change as a result of resizing"))
+            return problems
+        before = {one["name"]: one for one in old["spec"].get("ephemeralContainers") or ()}
+        mine = {one["name"]: one for one in new["spec"].get("ephemeralContainers") or ()}
+        for name, one in before.items():
+            if name not in mine:
+                problems.append(
+                    forbidden_field(
+                        "spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be removed\n'
+                    )
+                )
+            elif mine[name] != one:
+                problems.append(
+                    forbidden_field(
+                        "spec.ephemeralContainers", f'existing ephemeral containers "{name}" may not be changed\n'
+                    )
+                )
+        return problems
+
     def changed(self, new: Object, old: Object) -> bool:
         return bool(new.get("spec") != old.get("spec"))
 
@@ -137,7 +181,8 @@ def _gates(spec: Object, before: Object) -> list[Problem]:
     fresh = [one["name"] for one in spec.get("schedulingGates") or () if one["name"] not in had]
     if fresh:
         text = "only deletion is allowed, but found new scheduling gate "
-        return [forbidden_field("spec.schedulingGates", f"{text}'{fresh[0]}'")]
+        place = next(place for place, one in enumerate(spec["schedulingGates"]) if one["name"] == fresh[0])
+        return [forbidden_field(f"spec.schedulingGates[{place}].name", f"{text}'{fresh[0]}'")]
     return []
 
 

@@ -105,7 +105,6 @@ def _bound(pods: Any, ask: Ask, item: Item, binding: Object) -> Object:
     scheduled = {
         "type": "PodScheduled",
         "status": "True",
-        "observedGeneration": meta.get("generation", 1),
         "lastProbeTime": None,
         "lastTransitionTime": now(),
     }

@@ -97,13 +97,29 @@ async def _write(ask: Ask, parts: Parts) -> Response:
             tree["metadata"]["resourceVersion"] = version
         replicas = (wanted.get("spec") or {}).get("replicas", 0)
         if replicas < 0:
-            problem = invalid("spec.replicas", replicas, "must be greater than or equal to 0")
-            raise refused("autoscaling", "Scale", ask.info.name, [problem])
+            raise _negative(ask, replicas)
         put(tree, wanted)
         return tree
 
     item = await update_object(ask, parts, resource, change, subresource="scale")
     return _shown(ask, item)
+
+
+def _negative(ask: Ask, replicas: int) -> StatusError:
+    if ask.resource.custom is not None:
+        path = (ask.resource.custom.scale_paths or {}).get("specReplicasPath", "")
+        return refused(
+            ask.resource.group,
+            ask.resource.kind,
+            ask.info.name,
+            [invalid(path, replicas, "should be a non-negative integer")],
+        )
+    return refused(
+        "autoscaling",
+        "Scale",
+        ask.info.name,
+        [invalid("spec.replicas", replicas, "must be greater than or equal to 0")],
+    )
 
 
 def _read(ask: Ask) -> Object:
