@@ -24,7 +24,10 @@ def host_rules(prefix: str, bridge: str, subnet: str, saved: str) -> str:
         return [] if present else [f"-I {chain} 1 -j {target}"]
 
     lines = ["*nat", f":{prefix}MASQ - [0:0]", *jump("POSTROUTING", f"{prefix}MASQ")]
-    lines += [f"-A {prefix}MASQ -s {subnet} -d {subnet} -j RETURN", f"-A {prefix}MASQ -s {subnet} -d 224.0.0.0/4 -j RETURN"]
+    lines += [
+        f"-A {prefix}MASQ -s {subnet} -d {subnet} -j RETURN",
+        f"-A {prefix}MASQ -s {subnet} -d 224.0.0.0/4 -j RETURN",
+    ]
     lines += [f"-A {prefix}MASQ -s {subnet} -j MASQUERADE", "COMMIT"]
     lines += ["*filter", f":{prefix}FWD - [0:0]", *jump("FORWARD", f"{prefix}FWD")]
     lines += [f"-A {prefix}FWD -i {bridge} -j ACCEPT", f"-A {prefix}FWD -o {bridge} -j ACCEPT", "COMMIT", ""]

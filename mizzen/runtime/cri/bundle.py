@@ -16,21 +16,22 @@ from mizzen.runtime.cri.images import PATH, Image
 from mizzen.runtime.cri.seccomp import default_profile
 from mizzen.wire import cri
 
-DEFAULT_CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL AUDIT_WRITE"
-).split()
-ALL_CAPABILITIES = (
-    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE NET_BROADCAST "
-    "NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT SYS_ADMIN SYS_BOOT SYS_NICE "
-    "SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM "
-    "BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
-).split()
+DEFAULT_CAPABILITIES = str.split(
+    "CHOWN DAC_OVERRIDE FSETID FOWNER MKNOD NET_RAW SETGID SETUID SETFCAP SETPCAP NET_BIND_SERVICE SYS_CHROOT KILL "
+    "AUDIT_WRITE"
+)
+ALL_CAPABILITIES = str.split(
+    "CHOWN DAC_OVERRIDE DAC_READ_SEARCH FOWNER FSETID KILL SETGID SETUID SETPCAP LINUX_IMMUTABLE NET_BIND_SERVICE "
+    "NET_BROADCAST NET_ADMIN NET_RAW IPC_LOCK IPC_OWNER SYS_MODULE SYS_RAWIO SYS_CHROOT SYS_PTRACE SYS_PACCT "
+    "SYS_ADMIN SYS_BOOT SYS_NICE SYS_RESOURCE SYS_TIME SYS_TTY_CONFIG MKNOD LEASE AUDIT_WRITE AUDIT_CONTROL SETFCAP "
+    "MAC_OVERRIDE MAC_ADMIN SYSLOG WAKE_ALARM BLOCK_SUSPEND AUDIT_READ PERFMON BPF CHECKPOINT_RESTORE"
+)
 PROPAGATION = {0: "rprivate", 1: "rslave", 2: "rshared"}
-MASKED = (
-    "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats /proc/sched_debug "
-    "/proc/scsi /sys/firmware"
-).split()
-READ_ONLY = "/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger".split()
+MASKED = str.split(
+    "/proc/acpi /proc/asound /proc/kcore /proc/keys /proc/latency_stats /proc/timer_list /proc/timer_stats "
+    "/proc/sched_debug /proc/scsi /sys/firmware"
+)
+READ_ONLY = str.split("/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger")
 
 
 class Refused(Exception):
@@ -50,7 +51,9 @@ def base_mounts(privileged: bool, host_network: bool) -> list[dict[str, Any]]:
     return [
         _mount("/proc", "proc", "proc", "nosuid", "noexec", "nodev"),
         _mount("/dev", "tmpfs", "tmpfs", "nosuid", "strictatime", "mode=755", "size=65536k"),
-        _mount("/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount(
+            "/dev/pts", "devpts", "devpts", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"
+        ),
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
         sys,
     ]
@@ -144,7 +147,9 @@ def _devices(config: Any, privileged: bool) -> tuple[list[dict[str, Any]], list[
     for device in config.devices:
         info = _device(device.host_path, device.container_path)
         made.append(info)
-        rules.append({"allow": True, "access": device.permissions or "rwm", **{k: info[k] for k in ("type", "major", "minor")}})
+        rules.append(
+            {"allow": True, "access": device.permissions or "rwm", **{k: info[k] for k in ("type", "major", "minor")}}
+        )
     return made, rules
 
 
@@ -155,7 +160,14 @@ def _device(host_path: str, path: str) -> dict[str, Any]:
         raise Refused(f"device {host_path}: {error.strerror}") from error
     kind = "b" if stat.S_ISBLK(info.st_mode) else "c"
     numbers = {"major": os.major(info.st_rdev), "minor": os.minor(info.st_rdev)}
-    return {"path": path, "type": kind, **numbers, "fileMode": stat.S_IMODE(info.st_mode), "uid": info.st_uid, "gid": info.st_gid}
+    return {
+        "path": path,
+        "type": kind,
+        **numbers,
+        "fileMode": stat.S_IMODE(info.st_mode),
+        "uid": info.st_uid,
+        "gid": info.st_gid,
+    }
 
 
 def _host_devices() -> list[dict[str, Any]]:

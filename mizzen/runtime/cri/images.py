@@ -73,7 +73,9 @@ def built_in(name: str) -> Image | None:
         return None
     digest = hashlib.sha256(f"{repo}\n{sys.executable}".encode()).hexdigest()
     env = (f"PATH={Path(sys.executable).parent}:{PATH}", "LANG=C.UTF-8")
-    return Image(id=f"sha256:{digest}", tags=(canonical(name),), layers=("/",), host=True, entrypoint=entrypoint, env=env)
+    return Image(
+        id=f"sha256:{digest}", tags=(canonical(name),), layers=("/",), host=True, entrypoint=entrypoint, env=env
+    )
 
 
 class Images:

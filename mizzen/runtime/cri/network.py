@@ -24,9 +24,8 @@ class NetworkError(Exception):
 class Network:
     """A CNI runtime. conf_dir: where *.conflist lie; bin_dirs: where other plugins' executables are."""
 
-    def __init__(self, conf_dir: Path, bin_dirs: list[Path], args: dict[str, str] | None = None) -> None:
+    def __init__(self, conf_dir: Path, bin_dirs: list[Path]) -> None:
         self.conf_dir, self.bin_dirs = conf_dir, bin_dirs
-        self._lock = asyncio.Lock()
 
     def configuration(self) -> dict[str, Any]:
         """The first network in the directory, by file name. Raises NetworkError."""
@@ -39,10 +38,9 @@ class Network:
     async def _call(self, command: str, conf: dict[str, Any], env: dict[str, str]) -> dict[str, Any]:
         if conf["type"] in plugin.OURS:
             try:
-                if command == "DEL":  # the kernel waits for every CPU before a veth is gone: 15-70 ms
-                    return await asyncio.to_thread(plugin.call, command, conf, env) or {}
-                return plugin.call(command, conf, env) or {}
-            except (plugin.CniError, OSError) as error:
+                # In a thread: the kernel waits for every CPU before a veth is gone, and rules take a process.
+                return await asyncio.to_thread(plugin.call, command, conf, env) or {}
+            except (plugin.CniError, OSError, ValueError) as error:
                 raise NetworkError(f"{conf['type']}: {error}") from error
         return await self._execute(command, conf, env)
 
@@ -75,7 +73,9 @@ class Network:
         shared = {"cniVersion": conf.get("cniVersion", CNI_VERSION), "name": conf["name"]}
         return [{**item, **shared} for item in conf["plugins"]]
 
-    async def add(self, sandbox: str, netns: str, pod: dict[str, str], port_mappings: list[dict[str, Any]]) -> dict[str, Any]:
+    async def add(
+        self, sandbox: str, netns: str, pod: dict[str, str], port_mappings: list[dict[str, Any]]
+    ) -> dict[str, Any]:
         """ADD through the chain; the last result. What a failed chain had added is taken back."""
         conf = self.configuration()
         env = self._environment(sandbox, netns, pod)

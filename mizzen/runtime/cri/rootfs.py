@@ -57,10 +57,9 @@ def masks(home: str, needed: list[str]) -> list[dict[str, Any]]:
     tops = [p for p in sorted(hidden) if not any(p.startswith(q + "/") for q in hidden)]
     mounts = [_tmpfs(path, "1777" if path == "/tmp" else "0755") for path in tops]
     root_device = os.stat("/").st_dev
-    for path in needed:
-        if any(path == q or path.startswith(q + "/") for q in tops) or os.stat(path).st_dev != root_device:
-            mounts.append({"destination": path, "type": "bind", "source": path, "options": ["rbind", "ro", "rprivate"]})
-    return mounts
+    back = [p for p in needed if any(p == q or p.startswith(q + "/") for q in tops) or os.stat(p).st_dev != root_device]
+    options = ["rbind", "ro", "rprivate"]
+    return mounts + [{"destination": path, "type": "bind", "source": path, "options": options} for path in back]
 
 
 def mount_rootfs(image: Image, directory: Path) -> Path:

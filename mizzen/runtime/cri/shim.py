@@ -167,7 +167,9 @@ class Container:
                 stdin, self.stdin_fd = os.pipe()
                 os.set_blocking(self.stdin_fd, False)
                 ends.append(stdin)
-        process = subprocess.Popen([*command, self.id], stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True)
+        process = subprocess.Popen(
+            [*command, self.id], stdin=stdin, stdout=stdout, stderr=stderr, start_new_session=True
+        )
         for end in ends:
             os.close(end)
         return process

@@ -15,7 +15,6 @@ import msgspec
 
 from mizzen.wire import cri
 
-
 T = TypeVar("T")
 
 

@@ -172,10 +172,10 @@ LinuxRuntimeConfiguration: cgroup_driver=1:CgroupDriver
 """
 
 # Unary methods `X(XRequest) -> XResponse`; the one stream is GetContainerEvents.
-RUNTIME_METHODS = (
-    "Version RunPodSandbox StopPodSandbox RemovePodSandbox PodSandboxStatus ListPodSandbox CreateContainer StartContainer "
-    "StopContainer RemoveContainer ListContainers ContainerStatus UpdateContainerResources ReopenContainerLog ExecSync Exec "
-    "Attach PortForward ContainerStats ListContainerStats PodSandboxStats ListPodSandboxStats UpdateRuntimeConfig Status "
-    "RuntimeConfig"
-).split()
-IMAGE_METHODS = "ListImages ImageStatus PullImage RemoveImage ImageFsInfo".split()
+RUNTIME_METHODS = str.split(
+    "Version RunPodSandbox StopPodSandbox RemovePodSandbox PodSandboxStatus ListPodSandbox CreateContainer "
+    "StartContainer StopContainer RemoveContainer ListContainers ContainerStatus UpdateContainerResources "
+    "ReopenContainerLog ExecSync Exec Attach PortForward ContainerStats ListContainerStats PodSandboxStats "
+    "ListPodSandboxStats UpdateRuntimeConfig Status RuntimeConfig"
+)
+IMAGE_METHODS = str.split("ListImages ImageStatus PullImage RemoveImage ImageFsInfo")
