@@ -22,12 +22,13 @@ _WORDS = [
     *str.split(
         "options head post put delete trace accept accept-charset accept-encoding accept-language accept-ranges age "
         "allow authorization cache-control connection content-base content-encoding content-language content-length "
-        "content-location content-md5 content-range content-type date etag expect expires from host if-match if- "
-        "modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards pragma proxy- "
-        "authenticate proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade user- "
-        "agent vary via warning www-authenticate method get status"
+        "content-location content-md5 content-range content-type date etag expect expires from host if-match "
+        "if-modified-since if-none-match if-range if-unmodified-since last-modified location max-forwards pragma "
+        "proxy-authenticate proxy-authorization range referer retry-after server te trailer transfer-encoding upgrade "
+        "user-agent vary via warning www-authenticate method get status"
     ),
-    *["200 OK", "version", "HTTP/1.1", "url", "public", "set-cookie", "keep-alive", "origin"],
+    "200 OK",
+    *str.split("version HTTP/1.1 url public set-cookie keep-alive origin"),
 ]
 _CODES = (
     "100 101 201 202 205 206 300 302 303 304 305 306 307 402 405 406 407 408 409 410 411 412 413 414 415 416 417 502 504 505"
