@@ -108,8 +108,8 @@ def add(conf: Mapping[str, Any], netns: str, args: Mapping[str, str]) -> None:
         return
     proxy = proxy_container(pod)
     assert proxy is not None
-    ids = {"uid": _id(proxy, pod, "runAsUser"), "gid": _id(proxy, pod, "runAsGroup")}
-    config = rules_for_pod(pod["metadata"].get("annotations") or {}, plain_env(proxy), **ids)
+    uid, gid = _id(proxy, pod, "runAsUser"), _id(proxy, pod, "runAsGroup")
+    config = rules_for_pod(pod["metadata"].get("annotations") or {}, plain_env(proxy), uid=uid, gid=gid)
     if config is not None:
         # A new namespace has no rules to compare with.
         apply(config, netns, force=True, native_nftables=bool(conf.get("native_nftables")))

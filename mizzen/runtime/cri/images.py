@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from mizzen import samples
 from mizzen.runtime.cri.archives import Archive, archives, unpack
 
 
@@ -41,7 +42,7 @@ PYTHON = (sys.executable, "-m")
 BUILT_IN: dict[str, tuple[str, ...]] = {
     "host": (),
     "mizzen/proxyv2": (*PYTHON, "mizzen", "agent"),
-    "mizzen/samples": (*PYTHON, "samples"),
+    "mizzen/samples": (sys.executable, str(samples.folder() / "apps")),
     "mizzen/mizzen": (*PYTHON, "mizzen"),
 }
 

@@ -91,7 +91,7 @@ class Shim:
             await asyncio.wait([earlier])
         future = self._waiting[key] = asyncio.get_running_loop().create_future()
         self._writer.write(json.dumps(message).encode() + b"\n")
-        answer = await future
+        answer: dict[str, Any] = await future
         if "error" in answer:
             raise ShimError(answer["error"])
         return answer
