@@ -39,7 +39,9 @@ def _processes(home: Path) -> list[str]:
 
 def _namespaces(tag: str) -> list[str]:
     folder = Path("/run/netns")
-    return [f"network namespace {path.name}" for path in folder.iterdir() if tag in path.name] if folder.is_dir() else []
+    return (
+        [f"network namespace {path.name}" for path in folder.iterdir() if tag in path.name] if folder.is_dir() else []
+    )
 
 
 def _interfaces(tag: str) -> list[str]:

@@ -88,7 +88,6 @@ def plan(pod: Object, views: Views, now: float) -> Plan:
             return Plan(tuple(start), min(waits, default=None))
     for container in pod["spec"]["containers"]:
         view = views[container["name"]]
-        if not view.exited or will_restart(pod, container, view):
-            if not view.running:
-                consider(container)
+        if not view.running and (not view.exited or will_restart(pod, container, view)):
+            consider(container)
     return Plan(tuple(start), min(waits, default=None))

@@ -234,7 +234,8 @@ class Volumes:
         kind = kind_of(volume)
         if kind == "hostPath":
             return Path(volume["hostPath"]["path"])
-        return self.directory / kind / volume["name"]
+        name: str = volume["name"]
+        return self.directory / kind / name
 
     def make(self, pod: Object, lookup: Lookup, facts: Facts, tokens: Tokens) -> None:
         """Make all volumes. Raises VolumeError, Missing, UnknownField; doing it again is fine."""
@@ -292,7 +293,7 @@ def sub_path(root: Path, sub: str) -> Path:
     """A subPath inside a volume, made as a directory when absent. Raises VolumeError when it would leave the volume."""
     if sub.startswith("/") or ".." in sub.split("/"):
         raise VolumeError(f"subPath {sub!r} must be relative and must not contain '..'")
-    path = root / sub
+    path: Path = root / sub
     if not path.exists():
         path.mkdir(parents=True, mode=0o750)
     if not path.resolve().is_relative_to(root.resolve()):
