@@ -26,6 +26,9 @@ class Entry(NamedTuple):
 MESH, INSPECT, PARTS = "The mesh on this machine", "Check and inspect", "Parts, each on its own"
 
 COMMANDS: tuple[Entry, ...] = (
+    Entry("up", "mizzen.up.commands:up", "Start a mesh on this machine", MESH),
+    Entry("down", "mizzen.up.commands:down", "Stop it and remove what it made", MESH),
+    Entry("status", "mizzen.up.commands:status", "Say whether it runs", MESH),
     Entry("analyze", "mizzen.istioctl.analyze.command:analyze", "Check a mesh's objects against each other", INSPECT),
     Entry("validate", "mizzen.istioctl.validate:validate", "Check manifests by schema and admission rules", INSPECT),
     Entry("xds", "mizzen.istiod.commands:xds", "What proxies are served", INSPECT),
@@ -52,6 +55,8 @@ COMMANDS: tuple[Entry, ...] = (
         "istiod", "mizzen.istiod.server.commands:istiod", "Run the control plane: xDS, certificates, webhooks", PARTS
     ),
     Entry("apiserver", "mizzen.runtime.apiserver.commands:apiserver", "Run the Kubernetes API server", PARTS),
+    Entry("node", "mizzen.runtime.node_command:node", "Run a node: runtime, kubelet, Services, DNS", PARTS),
+    Entry("cni", "mizzen.cni.commands:cni", "Be a CNI plugin, or install them", PARTS),
     Entry("controller-manager", "mizzen.runtime.commands:controller_manager", "Run the controllers", PARTS),
     Entry("scheduler", "mizzen.runtime.commands:scheduler", "Run the scheduler", PARTS),
     Entry("proxy", "mizzen.proxy.cli:command", "The data plane: serve an Envoy bootstrap", PARTS),

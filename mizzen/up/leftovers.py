@@ -21,6 +21,14 @@ def leftovers(home: Path) -> list[str]:
     return [*_processes(home), *_namespaces(tag), *_interfaces(tag), *_mounts(home), *_rules(tag), *_cgroups(tag)]
 
 
+def clear(home: Path) -> None:
+    """Removes all of it."""
+    from mizzen.runtime.cleanup import cleanup
+
+    if home.is_dir():
+        cleanup(home)
+
+
 def _processes(home: Path) -> list[str]:
     found = []
     for entry in Path("/proc").iterdir():

@@ -62,6 +62,19 @@ def masks(home: str, needed: list[str]) -> list[dict[str, Any]]:
     return mounts + [{"destination": path, "type": "bind", "source": path, "options": options} for path in back]
 
 
+def pilot_agent(root: Path) -> dict[str, Any]:
+    """The OCI mount of an executable `pilot-agent`, as Istio's image has it: hooks and probes of injected pods call it.
+
+    root: where the script is written.
+    """
+    root.mkdir(parents=True, exist_ok=True)
+    script = root / "pilot-agent"
+    script.write_text(f'#!/bin/sh\nexec {sys.executable} -m mizzen agent "$@"\n')
+    script.chmod(0o755)
+    options = ["bind", "ro", "rprivate"]
+    return {"destination": "/usr/local/bin/pilot-agent", "type": "bind", "source": str(script), "options": options}
+
+
 def mount_rootfs(image: Image, directory: Path) -> Path:
     """Mount a container's root at directory/rootfs; its writable layer lies beside it."""
     root, upper, work = directory / "rootfs", directory / "upper", directory / "work"

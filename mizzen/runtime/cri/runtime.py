@@ -58,7 +58,7 @@ class Runtime:
         self.shim = Shim(self.root / "shim.sock", self.root / "shim.log")
         self._listeners: set[asyncio.Queue[tuple[str, int]]] = set()
         self._exits: dict[str, asyncio.Event] = {}
-        self._masks = rootfs.masks(str(self.home), rootfs.needed_paths())
+        self._masks = [*rootfs.masks(str(self.home), rootfs.needed_paths()), rootfs.pilot_agent(self.root)]
 
     # Life of the runtime
 
