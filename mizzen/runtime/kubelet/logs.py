@@ -101,7 +101,7 @@ async def read(path: Path, options: Options, running: Callable[[], bool]) -> Asy
     Raises FileNotFoundError.
     """
     writer = _Writer(options)
-    file = path.open("rb")
+    file: BinaryIO = path.open("rb")
     try:
         if options.tail is not None:
             file.seek(tail_offset(file, options.tail))

@@ -9,6 +9,7 @@ import asyncio
 import logging
 import struct
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import dns.exception
@@ -130,7 +131,7 @@ class DnsServer:
             future: asyncio.Future[bytes] = loop.create_future()
             try:
                 transport, _ = await loop.create_datagram_endpoint(
-                    lambda future=future: _OneAnswer(future), remote_addr=(host, int(port or 53))
+                    partial(_OneAnswer, future), remote_addr=(host, int(port or 53))
                 )
             except OSError:
                 continue
