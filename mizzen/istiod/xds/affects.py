@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 
 from mizzen.istiod.hostname import resolve_host
+from mizzen.istiod.node import Node
 from mizzen.istiod.objects import Change
 from mizzen.istiod.registry.model import Resolution
 from mizzen.istiod.snapshot import Snapshot
@@ -37,13 +38,43 @@ ONLY: dict[str, frozenset[str]] = {
     SDS: frozenset({"Secret", "ConfigMap", "ReferenceGrant", "Gateway", "K8sGateway", "Mesh"}),
     ECDS: EXTENSIONS | {"EnvoyFilter", "Secret", "Mesh"},
 }
-# Kinds that say which workload a proxy is, or which services it implements.
-PLACES = frozenset({"Pod", "WorkloadEntry", "Service", "ServiceEntry", "Node", "EndpointSlice"})
 
 
-def moves_nodes(changes: Iterable[Change]) -> bool:
-    """Whether proxies may have got other labels, places or services by these changes."""
-    return any(change.kind in PLACES for change in changes)
+class Moves:
+    """Which proxies may have got other labels, another place or other services by some changes. False when none."""
+
+    def __init__(self) -> None:
+        self.everyone = False
+        self.addresses: set[str] = set()
+        self.names: set[str] = set()
+        self.namespaces: set[str] = set()
+
+    @classmethod
+    def of(cls, changes: Iterable[Change]) -> Moves:
+        out = cls()
+        for change in changes:
+            if change.kind in ("Node", "Mesh"):
+                out.everyone = True
+            elif change.kind in ("Service", "ServiceEntry", "WorkloadEntry"):
+                out.namespaces.add(change.key[0])
+            elif change.kind == "Pod":
+                out.names.add(f"{change.key[1]}.{change.key[0]}")
+            elif change.kind == "EndpointSlice":
+                for piece in (change.old, change.obj):
+                    for endpoint in (piece.endpoints or ()) if piece is not None else ():
+                        out.addresses.update(endpoint.addresses or ())
+        return out
+
+    def __bool__(self) -> bool:
+        return bool(self.everyone or self.addresses or self.names or self.namespaces)
+
+    def concern(self, node: Node) -> bool:
+        return (
+            self.everyone
+            or node.namespace in self.namespaces
+            or node.name in self.names
+            or not self.addresses.isdisjoint(node.ips)
+        )
 
 
 def names(

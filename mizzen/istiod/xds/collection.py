@@ -22,21 +22,26 @@ Generate = Callable[[Collection[str] | None], Iterable[tuple[str, Any]]]
 
 
 class Interner:
-    """Equal bytes of equally named resources are kept once, whatever collections they are in."""
+    """Equal resources of one name are serialised and kept once, whatever collections they are in.
+
+    Translation hands the same message object to all views that see a resource alike, and never writes to it again.
+    """
 
     def __init__(self) -> None:
-        self._last: dict[tuple[str, str], Entry] = {}
+        self._last: dict[tuple[str, str], tuple[Any, Entry]] = {}
 
-    def entry(self, type_url: str, name: str, packed: bytes) -> Entry:
+    def entry(self, type_url: str, name: str, message: Any) -> Entry:
         known = self._last.get((type_url, name))
-        if known is not None and known.any == packed:
-            return known
-        made = self._last[type_url, name] = Entry(name, packed)
-        return made
+        if known is not None and known[0] is message:
+            return known[1]
+        packed = pack(type_url, message)
+        entry = known[1] if known is not None and known[1].any == packed else Entry(name, packed)
+        self._last[type_url, name] = (message, entry)
+        return entry
 
-    def clear(self) -> None:
-        """Forget what was last seen; entries in use stay."""
-        self._last.clear()
+    def forget(self, type_url: str, name: str) -> None:
+        """The resource is gone; entries in use stay."""
+        self._last.pop((type_url, name), None)
 
 
 class ResourceCollection:
@@ -123,7 +128,8 @@ class ResourceCollection:
 
     def _generate(self, names: Collection[str] | None) -> None:
         try:
-            made = {name: pack(self.type_url, message) for name, message in self.generate(names)}
+            entry = self._interner.entry
+            made = {name: entry(self.type_url, name, message) for name, message in self.generate(names)}
         except Exception:  # one resource type of one view: the others go on, this one keeps its last good state
             self.errors += 1
             log.exception(
@@ -134,13 +140,14 @@ class ResourceCollection:
             name for name in (self.entries if names is None else names) if name not in made and name in self.entries
         ]
         changed = []
-        for name, packed in made.items():
+        for name, entry_made in made.items():
             old = self.entries.get(name)
-            if old is None or old.any != packed:
-                self.entries[name] = self._interner.entry(self.type_url, name, packed)
+            if old is not entry_made and (old is None or old.any != entry_made.any):
+                self.entries[name] = entry_made
                 changed.append(name)
         for name in gone:
             del self.entries[name]
+            self._interner.forget(self.type_url, name)
         self._record([*changed, *gone])
 
     def _record(self, names: list[str]) -> None:

@@ -10,8 +10,8 @@ from __future__ import annotations
 import time
 import uuid
 from collections import deque
-from collections.abc import Callable, Collection
-from typing import Any, Protocol
+from collections.abc import Callable, Collection, Hashable
+from typing import Protocol
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.xds.collection import ResourceCollection
@@ -47,7 +47,7 @@ class Connection:
         self.connected_at = time.time()
         self.subscriptions = Subscriptions(delta)
         self.wake: Callable[[], None] = lambda: None
-        self.views: dict[str, Any] = {}
+        self.view: Hashable = None
         self.health_error: str | None = None
         self._source = source
         self._answers: deque[Answer] = deque()

@@ -76,8 +76,7 @@ class Hub:
             names = touched[type_url]
             if names is None or names:
                 resources.mark(names)
-        if affects.moves_nodes(changes):
-            self._place_all(snapshot)
+        self._place_moved(snapshot, affects.Moves.of(changes))
         since = time.monotonic() if started is None else started
         for connection in self.connections.values():
             connection.push(since)
@@ -89,14 +88,17 @@ class Hub:
         for connection in self.connections.values():
             connection.push(time.monotonic())
 
-    def _place_all(self, snapshot: Snapshot) -> None:
+    def _place_moved(self, snapshot: Snapshot, moves: affects.Moves) -> None:
+        if not moves:
+            return
         for connection in self.connections.values():
-            node = snapshot.place(connection.raw)
-            new = {url: views.key(snapshot, node, url, connection.identity) for url in connection.views}
-            if new != connection.views or node.ips != connection.node.ips:
-                connection.views = {}
+            if not moves.concern(connection.raw):
+                continue
+            connection.node = snapshot.place(connection.raw)
+            view = views.key(snapshot, connection.node)
+            if view != connection.view:
+                connection.view = view
                 connection.moved()
-            connection.node = node
 
     # Streams
 
@@ -120,10 +122,9 @@ class Hub:
     def acquire(self, connection: Connection, type_url: str) -> ResourceCollection:
         snapshot, node = self.snapshot, connection.node
         assert snapshot is not None
-        view = connection.views.get(type_url)
-        if view is None:
-            view = connection.views[type_url] = views.key(snapshot, node, type_url, connection.identity)
-        key = (type_url, view)
+        if connection.view is None:
+            connection.view = views.key(snapshot, node)
+        key = (type_url, (connection.view, connection.identity) if type_url == SDS else connection.view)
         resources = self.collections.get(key)
         if resources is None:
 

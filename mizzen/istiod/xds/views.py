@@ -1,19 +1,18 @@
 """Which proxies get equal resources: a key of everything about a proxy that its resources may depend on.
 
-Takes a snapshot and a proxy, gives a hashable key a type. Two proxies with equal keys share one collection, so
+Takes a snapshot and a proxy, gives a hashable key. Two proxies with equal keys share one collection, so
 the key must hold every input of the translation that is the proxy's own; what only names the proxy (its id,
 addresses, pod name) is left out. Not here: the translation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import ServiceTarget
 from mizzen.istiod.snapshot import Snapshot
-from mizzen.istiod.xds.types import SDS
 
 # Metadata that tells which proxy it is, not what it needs. LABELS are in Node.labels, completed from the registry.
 NAMING = frozenset(
@@ -34,9 +33,10 @@ NAMING = frozenset(
 )
 
 
-def key(snap: Snapshot, node: Node, type_url: str, identity: str | None) -> Hashable:
-    """The view of a type that a proxy has. identity: its verified SPIFFE identity; only secrets depend on it."""
-    common = (
+def key(snap: Snapshot, node: Node) -> Hashable:
+    """The view of a proxy."""
+    targets = snap.targets(node)
+    return (
         node.type,
         node.namespace,
         node.dns_domain,
@@ -46,19 +46,17 @@ def key(snap: Snapshot, node: Node, type_url: str, identity: str | None) -> Hash
         node.locality,
         node.extensions,
         frozen({name: value for name, value in node.metadata.items() if name not in NAMING}),
-        tuple(map(_target, snap.targets(node))),
+        tuple(map(_target, targets)),
+        own_addresses(node, targets),
     )
-    own = own_addresses(snap, node)
-    return (common, own, identity) if type_url == SDS else (common, own)
 
 
-def own_addresses(snap: Snapshot, node: Node) -> tuple[str, ...]:
-    """The proxy's addresses where they show in its resources: without interception, or as an endpoint of a
-    headless service.
+def own_addresses(node: Node, targets: Iterable[ServiceTarget]) -> tuple[str, ...]:
+    """The proxy's addresses where they show in its resources: without interception, or in a headless service.
 
     (A sidecar listens for the other endpoints of a headless service, not for its own.)
     """
-    if node.interception_mode == "NONE" or any(t.service.is_headless for t in snap.targets(node)):
+    if node.interception_mode == "NONE" or any(target.service.is_headless for target in targets):
         return node.ips
     return ()
 
