@@ -134,6 +134,7 @@ class Istiod:
         await self._http.start("https", tls, https_context(chain, key))
         await self._http.start("ctrlz", controlz_routes(version))
         self._spawn(self._pushes.run(), "pushes")
+        self._spawn(self._pushes.tidy(), "tidying")
         self._spawn(self._renew_root(authority), "root rotation")
         if self.client is not None:
             self._keep_cluster(self.client, authority)

@@ -17,16 +17,31 @@ VERSION = "1.32.0"
 """The version of Istio whose behaviour is served; proxies and istioctl compare theirs with it."""
 
 
+MAX_NOTED = 10_000
+
+
 class MetricsObserver:
     """An xds.hub.Observer."""
 
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
+        self._sizes: dict[str, list[int]] = {}  # told for every response, so only noted; counted when metrics are read
+        metrics.collectors.append(self._count)
 
     def pushed(self, type_url: str, size: int) -> None:
-        short = short_name(type_url).lower()
-        self._metrics.add("pilot_xds_pushes", type=short)
-        self._metrics.observe("pilot_xds_config_size_bytes", size, type=type_url)
+        noted = self._sizes.get(type_url)
+        if noted is None:
+            noted = self._sizes[type_url] = []
+        noted.append(size)
+        if len(noted) >= MAX_NOTED:
+            self._count()
+
+    def _count(self) -> None:
+        noted, self._sizes = self._sizes, {}
+        for type_url, sizes in noted.items():
+            self._metrics.add("pilot_xds_pushes", len(sizes), type=short_name(type_url).lower())
+            for size in sizes:
+                self._metrics.observe("pilot_xds_config_size_bytes", size, type=type_url)
 
     def converged(self, seconds: float) -> None:
         self._metrics.observe("pilot_proxy_convergence_time", seconds)

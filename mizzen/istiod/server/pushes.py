@@ -7,6 +7,7 @@ into the next. Not here: sources, what a snapshot is, sending.
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import logging
 import time
 from pathlib import Path
@@ -24,7 +25,8 @@ from mizzen.istiod.xds.hub import Hub
 
 log = logging.getLogger(__name__)
 
-TRIM_AFTER_S = 5.0  # how long joined response bodies are kept after the last push
+TIDY_EVERY_S = 1.0
+LARGE_BYTES = 10_000_000  # after this much in a period, memory is worth giving back when it has been quiet for one
 MESH_CONFIG_MAP = "istio"
 TRIGGERS = {
     "EndpointSlice": "endpoint",
@@ -74,6 +76,7 @@ class PushLoop:
         self._store, self._hub, self._mesh, self._options = store, hub, mesh, options
         self._debounce, self._metrics = debounce, metrics
         self._wake = asyncio.Event()
+        self._sent_large = False
         store.changed = self._changed
 
     def _changed(self, now: float) -> None:
@@ -97,10 +100,20 @@ class PushLoop:
             self._debounce.acted(time.monotonic())
             if changes:
                 self._push(changes, started)
-            try:
-                await asyncio.wait_for(self._wake.wait(), TRIM_AFTER_S)
-            except TimeoutError:
+
+    async def tidy(self) -> None:
+        """Free what is not needed between storms, until cancelled."""
+        seen = 0
+        while True:
+            await asyncio.sleep(TIDY_EVERY_S)
+            sent, grown = self._hub.bytes_sent, self._hub.bytes_sent - seen
+            seen = sent
+            if grown == 0 and self._sent_large:
+                self._sent_large = False
                 self._hub.trim()
+                release_memory()
+            elif grown > LARGE_BYTES:
+                self._sent_large = True
 
     async def _pause(self) -> None:
         """Until the debounce says that it is time."""
@@ -143,3 +156,10 @@ class PushLoop:
         for reason in {TRIGGERS.get(change.kind, "config") for change in changes}:
             self._metrics.add("pilot_push_triggers", type=reason)
         self._hub.publish(snapshot, changes, started)
+
+
+def release_memory() -> None:
+    """Give freed memory back to the system, where the C library can (glibc keeps it otherwise)."""
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)

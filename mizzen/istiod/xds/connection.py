@@ -20,6 +20,10 @@ from mizzen.istiod.xds.subscription import Answer, Request, Subscriptions, Watch
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, NAMED, ORDER, SERVED
 
 
+def _order(type_url: str) -> int:
+    return ORDER.get(type_url, len(ORDER))
+
+
 class Source(Protocol):
     """Where a connection gets resources from: the hub."""
 
@@ -73,11 +77,14 @@ class Connection:
             self._answers.append(answer)
             self.wake()
 
-    def push(self, started: float) -> None:
-        """The mesh has changed (at monotonic time `started`): look through all watched types."""
+    def push(self, started: float, types: Collection[str]) -> None:
+        """The mesh has changed (at monotonic time `started`): look through the watches of these types."""
+        wanted = {url for url in self.watches if url in types}.union(self._sweep)
+        if not wanted:
+            return
         if self._push_started is None:
             self._push_started = started
-        self._sweep = deque(sorted(self.watches, key=lambda url: ORDER.get(url, len(ORDER))))
+        self._sweep = deque(wanted if len(wanted) == 1 else sorted(wanted, key=_order))
         self.wake()
 
     def moved(self) -> None:
@@ -121,11 +128,12 @@ class Connection:
 
     def _collection(self, watch: Watch) -> ResourceCollection:
         held = watch.collection
-        if not isinstance(held, ResourceCollection):
-            held = watch.collection = self._source.acquire(self, watch.type_url)
+        if isinstance(held, ResourceCollection):
+            held.refresh()
+            return held
+        held = watch.collection = self._source.acquire(self, watch.type_url)
         held.refresh()
-        if not watch.wildcard or watch.names:
-            held.ensure(watch.names)
+        held.ensure(watch.names)
         return held
 
     def _answer(self, answer: Answer) -> bytes | None:
@@ -136,6 +144,7 @@ class Connection:
         resources = self._collection(watch)
         if answer.names is not None:
             names: Collection[str] | None = answer.names & watch.names
+            resources.ensure(answer.names)
             return self._response(watch, resources, names, self._absent(resources, answer.names))
         names = None if watch.wildcard else watch.names
         gone = {*(watch.held if watch.wildcard else watch.names)} - resources.entries.keys()

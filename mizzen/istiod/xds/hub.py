@@ -21,7 +21,7 @@ from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.xds import affects, views
 from mizzen.istiod.xds.collection import Interner, ResourceCollection
 from mizzen.istiod.xds.connection import Connection
-from mizzen.istiod.xds.types import SDS
+from mizzen.istiod.xds.types import SDS, SERVED
 
 log = logging.getLogger(__name__)
 
@@ -52,6 +52,7 @@ class Hub:
     def __init__(self, generate: Generator, observer: Observer | None = None) -> None:
         self.snapshot: Snapshot | None = None
         self.version = ""
+        self.bytes_sent = 0
         self.connections: dict[str, Connection] = {}
         self.collections: dict[tuple[str, Hashable], ResourceCollection] = {}
         self._generate, self.observer = generate, observer
@@ -78,15 +79,16 @@ class Hub:
                 resources.mark(names)
         self._place_moved(snapshot, affects.Moves.of(changes))
         since = time.monotonic() if started is None else started
+        pushed = {url for url, names in touched.items() if names is None or names}
         for connection in self.connections.values():
-            connection.push(since)
+            connection.push(since, pushed)
 
     def push_all(self) -> None:
         """Make everything anew and send what differs: a proxy's own push request, or a debug one."""
         for resources in self.collections.values():
             resources.mark(None)
         for connection in self.connections.values():
-            connection.push(time.monotonic())
+            connection.push(time.monotonic(), SERVED)
 
     def _place_moved(self, snapshot: Snapshot, moves: affects.Moves) -> None:
         if not moves:
@@ -99,6 +101,7 @@ class Hub:
             if view != connection.view:
                 connection.view = view
                 connection.moved()
+                connection.push(time.monotonic(), SERVED)
 
     # Streams
 
@@ -145,6 +148,7 @@ class Hub:
             self.collections.pop(self._keys.pop(id(collection)), None)
 
     def sent(self, type_url: str, size: int) -> None:
+        self.bytes_sent += size
         if self.observer is not None:
             self.observer.pushed(type_url, size)
 
