@@ -87,9 +87,20 @@ def names(
         return None if before is None else ()
     if type_url == EDS:
         return _endpoint_hosts(relevant, before, after)
+    if type_url in (CDS, LDS) and all(map(_routes_http_only, relevant)) and not after.objects.table("Sidecar"):
+        return ()
     if all(change.kind in WORKLOADS for change in relevant):
         return () if type_url == RDS or not _seen_beyond_endpoints(before, after) else None
     return None
+
+
+def _routes_http_only(change: Change) -> bool:
+    """Whether it is a VirtualService that says nothing about TCP or TLS, before and after.
+
+    It only shows in routes then, unless a Sidecar resource imports what it leads to.
+    """
+    found = [obj for obj in (change.old, change.obj) if obj is not None]
+    return change.kind == "VirtualService" and not any(obj.spec.tcp or obj.spec.tls for obj in found)
 
 
 def _changed_services(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:

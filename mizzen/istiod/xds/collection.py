@@ -9,10 +9,11 @@ proxies are equal (views.py), what a configuration change may touch (affects.py)
 from __future__ import annotations
 
 import logging
+import uuid
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from mizzen.istiod.xds.encode import Entry, pack, resources
+from mizzen.istiod.xds.encode import Entry, pack, resources, response
 from mizzen.istiod.xds.types import EDS, NAMED, host_of, short_name
 
 log = logging.getLogger(__name__)
@@ -58,7 +59,7 @@ class ResourceCollection:
         self._changed: dict[str, int] = {}  # name → serial of its last change, oldest first
         self._stale: set[str] = set()
         self._all_stale = type_url not in NAMED
-        self._bodies: dict[tuple[bool, frozenset[str] | None], bytes] = {}
+        self._responses: dict[tuple[str, bool, frozenset[str] | None, tuple[str, ...]], tuple[str, bytes]] = {}
 
     def mark(self, names: Iterable[str] | None) -> None:
         """These names (None: all) may differ in the current snapshot; they are generated when next looked at.
@@ -107,20 +108,30 @@ class ResourceCollection:
             names.append(name)
         return names
 
-    def body(self, names: Collection[str] | None, delta: bool) -> bytes:
-        """The `resources` of a response with these names (None: all there are); names without a resource are
-        left out.
-        """
-        key = (delta, None if names is None else frozenset(names))
-        body = self._bodies.get(key)
-        if body is None:
-            found = self.entries.values() if names is None else self._ordered(names)
-            body = self._bodies[key] = resources(found, delta)
-        return body
+    def response(
+        self, version: str, names: Collection[str] | None, removed: Collection[str], delta: bool
+    ) -> tuple[str, bytes] | None:
+        """Nonce and bytes of a response with these names (None: all there are); names without a resource are left out.
 
-    def forget_bodies(self) -> None:
+        Proxies that need the same get the same bytes, nonce included: nonces are told apart within a stream
+        only. None when it would say nothing: neither protocol has a "none of them" for a named type that Envoy
+        takes (it refuses an empty SDS response).
+        """
+        key = (version, delta, None if names is None else frozenset(names), tuple(removed))
+        made = self._responses.get(key)
+        if made is not None:
+            return made
+        body = resources(self.entries.values() if names is None else self._ordered(names), delta)
+        if not body and not removed and self.type_url in NAMED:
+            return None
+        nonce = f"{version}{uuid.uuid4()}"
+        made = nonce, response(self.type_url, version, nonce, body, delta=delta, removed=removed)
+        self._responses[key] = made
+        return made
+
+    def forget_responses(self) -> None:
         """Free the joined forms; they are made again when needed."""
-        self._bodies.clear()
+        self._responses.clear()
 
     def _ordered(self, names: Collection[str]) -> Sequence[Entry]:
         found = (self.entries.get(name) for name in sorted(names))
@@ -154,7 +165,7 @@ class ResourceCollection:
         if not names:
             return
         self.serial += 1
-        self._bodies.clear()
+        self._responses.clear()
         for name in names:
             self._changed.pop(name, None)
             self._changed[name] = self.serial

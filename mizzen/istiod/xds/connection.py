@@ -8,16 +8,15 @@ what changes meanwhile is merged into one later response. Not here: sockets (ser
 from __future__ import annotations
 
 import time
-import uuid
 from collections import deque
-from collections.abc import Callable, Collection, Hashable
+from collections.abc import Callable, Collection
 from typing import Protocol
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.xds.collection import ResourceCollection
-from mizzen.istiod.xds.encode import response
 from mizzen.istiod.xds.subscription import Answer, Request, Subscriptions, Watch
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, NAMED, ORDER, SERVED
+from mizzen.istiod.xds.views import View
 
 
 def _order(type_url: str) -> int:
@@ -51,7 +50,7 @@ class Connection:
         self.connected_at = time.time()
         self.subscriptions = Subscriptions(delta)
         self.wake: Callable[[], None] = lambda: None
-        self.view: Hashable = None
+        self.view: View | None = None
         self.health_error: str | None = None
         self._source = source
         self._answers: deque[Answer] = deque()
@@ -191,19 +190,10 @@ class Connection:
     def _response(
         self, watch: Watch, resources: ResourceCollection, names: Collection[str] | None, removed: Collection[str]
     ) -> bytes | None:
-        body = resources.body(names, self.delta)
-        if not body and not (self.delta and removed) and watch.type_url in NAMED:
-            # Neither protocol has a "none of them" worth sending for a named type: Envoy refuses an empty SDS response.
+        made = resources.response(self._source.version, names, removed if self.delta else (), self.delta)
+        if made is None:
             return None
-        nonce = f"{self._source.version}{uuid.uuid4()}"
-        message = response(
-            watch.type_url,
-            self._source.version,
-            nonce,
-            body,
-            delta=self.delta,
-            removed=removed if self.delta else (),
-        )
+        nonce, message = made
         self.subscriptions.sent(watch.type_url, nonce, time.time())
         self._source.sent(watch.type_url, len(message))
         return message

@@ -21,6 +21,7 @@ from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.xds import affects, views
 from mizzen.istiod.xds.collection import Interner, ResourceCollection
 from mizzen.istiod.xds.connection import Connection
+from mizzen.istiod.xds.namespaces import NamedNamespaces
 from mizzen.istiod.xds.types import SDS, SERVED
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ class Hub:
         self.collections: dict[tuple[str, Hashable], ResourceCollection] = {}
         self._generate, self.observer = generate, observer
         self._interner = Interner()
+        self._namespaces = NamedNamespaces()
         self._numbers = itertools.count(1)
         self._pushes = itertools.count(1)
         self._keys: dict[int, tuple[str, Hashable]] = {}
@@ -77,7 +79,9 @@ class Hub:
             names = touched[type_url]
             if names is None or names:
                 resources.mark(names)
-        self._place_moved(snapshot, affects.Moves.of(changes))
+        moves = affects.Moves.of(changes)
+        moves.namespaces |= self._namespaces.update(snapshot.objects)
+        self._place_moved(snapshot, moves)
         since = time.monotonic() if started is None else started
         pushed = {url for url, names in touched.items() if names is None or names}
         for connection in self.connections.values():
@@ -97,7 +101,7 @@ class Hub:
             if not moves.concern(connection.raw):
                 continue
             connection.node = snapshot.place(connection.raw)
-            view = views.key(snapshot, connection.node)
+            view = self._view(connection)
             if view != connection.view:
                 connection.view = view
                 connection.moved()
@@ -123,11 +127,10 @@ class Hub:
     # What connections ask (connection.Source)
 
     def acquire(self, connection: Connection, type_url: str) -> ResourceCollection:
-        snapshot, node = self.snapshot, connection.node
-        assert snapshot is not None
+        node = connection.node
         if connection.view is None:
-            connection.view = views.key(snapshot, node)
-        key = (type_url, (connection.view, connection.identity) if type_url == SDS else connection.view)
+            connection.view = self._view(connection)
+        key = (type_url, connection.view.key(type_url))
         resources = self.collections.get(key)
         if resources is None:
 
@@ -142,6 +145,10 @@ class Hub:
         resources.users += 1
         return resources
 
+    def _view(self, connection: Connection) -> views.View:
+        assert self.snapshot is not None
+        return views.view(self.snapshot, connection.node, connection.identity, self._namespaces.names)
+
     def release(self, collection: ResourceCollection) -> None:
         collection.users -= 1
         if collection.users == 0:
@@ -155,4 +162,4 @@ class Hub:
     def trim(self) -> None:
         """Free what can be made again: joined bodies, and what the interner remembers."""
         for resources in self.collections.values():
-            resources.forget_bodies()
+            resources.forget_responses()
