@@ -8,6 +8,7 @@ current MeshConfig; a broken ConfigMap is logged and the last good settings stay
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -36,11 +37,11 @@ class InjectionSettings:
         suffix = "" if revision in ("", "default") else f"-{revision}"
         self._key = ("ConfigMap", (namespace, CONFIG_MAP + suffix))
         self._store, self._mesh, self._revision = store, mesh, revision
-        self._read: tuple[Any, MeshConfig] | None = None
+        self._read: tuple[Any, MeshConfig, bool] | None = None
         self._settings: Settings | None = None
 
     def current(self) -> Settings:
-        sources = (self._store.objects.get(self._key), self._mesh())
+        sources = (self._store.objects.get(self._key), self._mesh(), self._native())
         if (
             self._settings is None
             or self._read is None
@@ -50,9 +51,17 @@ class InjectionSettings:
             self._settings = self._build(*sources)
         return self._settings
 
-    def _build(self, config_map: Any, mesh: MeshConfig) -> Settings:
+    def _native(self) -> bool:
+        """ENABLE_NATIVE_SIDECARS: true, false, or auto: every node's kubelet is 1.33 or newer, where they are stable."""
+        asked = os.environ.get("ENABLE_NATIVE_SIDECARS", "auto").lower()
+        if asked != "auto":
+            return asked == "true"
+        nodes = [obj for (kind, _), obj in self._store.objects.items() if kind == "Node"]
+        return bool(nodes) and all(_minor(node) >= 33 for node in nodes)
+
+    def _build(self, config_map: Any, mesh: MeshConfig, native: bool) -> Settings:
         data: Mapping[str, str] = (config_map.data or {}) if config_map is not None else {}
-        plain = Settings(mesh=mesh, revision=self._revision)
+        plain = Settings(mesh=mesh, revision=self._revision, native_sidecars=native)
         try:
             changes: dict[str, Any] = {}
             if data.get("values"):
@@ -64,6 +73,13 @@ class InjectionSettings:
             log.error("ConfigMap %s: %s; the last good injection settings stay", "/".join(self._key[1]), error)
             return msgspec.structs.replace(kept, mesh=mesh)
         return msgspec.structs.replace(plain, **changes)
+
+
+def _minor(node: Any) -> int:
+    """The minor version of a Node's kubelet: 33 of "v1.33.2"; 0 when it says none."""
+    info = node.status.nodeInfo if node.status is not None else None
+    parts = (info.kubeletVersion if info is not None else "").split(".")
+    return int(parts[1]) if len(parts) > 1 and parts[1].isdigit() else 0
 
 
 def _mapping(text: str) -> dict[str, Any]:
