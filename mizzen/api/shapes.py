@@ -182,6 +182,9 @@ class Entries(Shape):
             return
         yield from too_many(len(value), self.fewest, self.most, path)
         for key, entry in value.items():
+            if not isinstance(key, str):
+                yield Invalid(f"{path}[{key}]", "a key has to be a string")
+                continue
             if self.key_rule is not None and not self.key_rule.holds(key):
                 yield Invalid(f"{path}[{key}]", f"{key!r}: {self.key_rule.message}")
             if entry is not None:
@@ -301,6 +304,21 @@ def shape(type_: Any) -> Shape:
 
 
 _STRUCTS: dict[type, Fields] = {}
+# lightkube's models say `dict` of these; Kubernetes says map of strings.
+STRING_MAPS = frozenset(
+    {
+        "ConfigMap.data",
+        "LabelSelector.matchLabels",
+        "ObjectMeta.annotations",
+        "ObjectMeta.labels",
+        "PodSpec.nodeSelector",
+        "ReplicationControllerSpec.selector",
+        "Scheduling.nodeSelector",
+        "Secret.data",
+        "Secret.stringData",
+        "ServiceSpec.selector",
+    }
+)
 
 
 def _struct(type_: type[msgspec.Struct]) -> Fields:
@@ -321,6 +339,8 @@ def _struct(type_: type[msgspec.Struct]) -> Fields:
 def _ruled(owner: type, name: str, form: Shape) -> Shape:
     """The shape of a field with the rules that schema_rules.py has for it."""
     where = owner, name
+    if f"{owner.__name__}.{name}" in STRING_MAPS and owner.__module__.startswith("lightkube."):
+        return Entries(Text())
     if isinstance(form, Span) and owner.__module__ in schema_rules.DURATION_MODULES:
         form.least = None if where in schema_rules.ANY_DURATION else schema_rules.LEAST_NANOS
     if isinstance(form, Items):

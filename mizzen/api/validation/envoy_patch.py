@@ -68,7 +68,9 @@ def _without_foreign(value: Any, path: str, report: Report) -> Any:
     if not isinstance(value, Mapping):
         return value
     url = value.get("@type")
-    if isinstance(url, str):
+    if "@type" in value and not isinstance(url, str):
+        report.error(f"{path}.@type", "a type's URL is expected")
+    elif isinstance(url, str):
         type_name = url.rpartition("/")[2]
         if type_name in ISTIO_TYPES:
             return {"@type": "type.googleapis.com/google.protobuf.Struct", "value": {}}

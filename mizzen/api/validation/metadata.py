@@ -1,6 +1,6 @@
 """What Kubernetes demands of an object's metadata, and Istio of its annotations.
 
-Takes the JSON object. Source: metav1.ObjectMeta, apimachinery's validation. Not here: the spec.
+Takes the JSON object. Source: metav1.ObjectMeta, apimachinery's validation. Not here: types, and the spec (shapes.py).
 """
 
 from __future__ import annotations
@@ -50,13 +50,11 @@ def _namespace(name: str) -> bool:
 def _labels(values: Any) -> Iterator[Invalid]:
     for key, value in values.items() if isinstance(values, Mapping) else ():
         path = f"metadata.labels[{key}]"
-        if not is_qualified(key):
+        if not is_qualified(str(key)):
             yield Invalid(path, f"{key!r} is not a label's key")
-        if value is None:
-            continue
         if not isinstance(value, str):
-            yield Invalid(path, f"a string is expected, not {described(value)}")
-        elif len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
+            continue
+        if len(value) > 63 or not _LABEL_VALUE.fullmatch(value):
             yield Invalid(path, f"{value!r} is not a label's value")
 
 
@@ -64,14 +62,10 @@ def _annotations(values: Any) -> Iterator[Invalid]:
     size = 0
     for key, value in values.items() if isinstance(values, Mapping) else ():
         path = f"metadata.annotations[{key}]"
-        if not is_qualified(key.lower()):
+        if not is_qualified(str(key).lower()):
             yield Invalid(path, f"{key!r} is not an annotation's key")
-        if value is None:
-            continue
-        if not isinstance(value, str):
-            yield Invalid(path, f"a string is expected, not {described(value)}")
-        else:
-            size += len(key.encode()) + len(value.encode())
+        if isinstance(value, str):
+            size += len(str(key).encode()) + len(value.encode())
     if size > ANNOTATIONS_BYTES:
         yield Invalid("metadata.annotations", f"have {size} bytes, at most {ANNOTATIONS_BYTES} are allowed")
 

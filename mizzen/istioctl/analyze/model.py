@@ -12,8 +12,9 @@ from typing import Any, NamedTuple
 from mizzen.api import mesh_config
 from mizzen.api.errors import Invalid
 from mizzen.api.istio.mesh import MeshConfig, MeshNetworks
-from mizzen.api.kinds import KINDS, decode, find
+from mizzen.api.kinds import ISTIO_KINDS, KINDS, decode, find
 from mizzen.api.manifest import Document
+from mizzen.api.shapes import shape
 from mizzen.istioctl.analyze.messages import BY_CODE, MessageType
 
 CLUSTER_WIDE = frozenset(kind.kind for kind in KINDS if not kind.namespaced)
@@ -70,6 +71,13 @@ class Resource:
         except Invalid:
             return None
 
+    def unsound(self) -> Invalid | None:
+        """What keeps an object of Kubernetes' own kinds from being one: no cluster would hold it."""
+        kind = find(str(self.object.get("apiVersion", "")), self.kind)
+        if kind is None or kind in ISTIO_KINDS:
+            return None
+        return next(shape(kind.type).check(self.object, ""), None)
+
     def leaf_line(self, path: str) -> int | None:
         """The line of a scalar field, None when there is none at that path."""
         return self.document.line_of(path) if self.document.is_scalar(path) else None
@@ -103,6 +111,12 @@ class Mesh:
         self.messages: list[Message] = []
         resources = sorted(map(Resource, documents), key=lambda resource: (resource.namespace, resource.name))
         for resource in resources:
+            if not known(resource):
+                continue
+            wrong = resource.unsound()
+            if wrong is not None:
+                self.report(resource, "IST0106", str(wrong))
+                continue
             self._by_kind.setdefault((resource.group, resource.kind), []).append(resource)
             self._by_name[resource.group, resource.kind, resource.namespace, resource.name] = resource
         self.config = config or self._config()

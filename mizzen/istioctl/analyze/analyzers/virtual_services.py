@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
-from mizzen.api.istio.networking import Destination, HTTPRoute, TCPRoute, TLSRoute, VirtualServiceSpec
+from mizzen.api.istio.networking import (
+    Destination,
+    HTTPRoute,
+    HTTPRouteDestination,
+    RouteDestination,
+    TCPRoute,
+    TLSRoute,
+    VirtualServiceSpec,
+)
 from mizzen.api.text import matches
 from mizzen.istioctl.analyze.analyzers.hosts import Hosts, Target, full, scopes, service_of
 from mizzen.istioctl.analyze.analyzers.workloads import selects
@@ -25,17 +33,18 @@ class Placed(NamedTuple):
 
 def destinations(spec: VirtualServiceSpec) -> Iterator[Placed]:
     """Every destination that traffic is routed or mirrored to."""
-    protocols: tuple[tuple[str, tuple[TCPRoute | TLSRoute | HTTPRoute, ...]], ...]
-    protocols = (("tcp", spec.tcp), ("tls", spec.tls), ("http", spec.http))
-    for protocol, routes in protocols:
-        for at, route in enumerate(routes):
-            for number, weighted in enumerate(route.route):
-                path = f"spec.{protocol}[{at}].route[{number}].destination.host"
-                yield Placed("", weighted.destination, path)
-    for at, rule in enumerate(spec.http):
-        if rule.mirror is not None:
-            yield Placed("mirror", rule.mirror, f"spec.http[{at}].mirror.host")
-        for mirror in rule.mirrors:
+    routes: list[tuple[str, TCPRoute | TLSRoute | HTTPRoute]] = []
+    routes += [(f"spec.tcp[{at}]", tcp) for at, tcp in enumerate(spec.tcp)]
+    routes += [(f"spec.tls[{at}]", tls) for at, tls in enumerate(spec.tls)]
+    routes += [(f"spec.http[{at}]", http) for at, http in enumerate(spec.http)]
+    for path, rule in routes:
+        targets: Sequence[RouteDestination | HTTPRouteDestination] = rule.route
+        for number, weighted in enumerate(targets):
+            yield Placed("", weighted.destination, f"{path}.route[{number}].destination.host")
+    for at, http in enumerate(spec.http):
+        if http.mirror is not None:
+            yield Placed("mirror", http.mirror, f"spec.http[{at}].mirror.host")
+        for mirror in http.mirrors:
             yield Placed("mirror", mirror.destination, f"spec.http[{at}].mirror.host")
 
 
