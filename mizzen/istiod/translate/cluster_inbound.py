@@ -79,6 +79,8 @@ def _endpoint(snap: Snapshot, node: Node, port: InboundPort) -> tuple[str, int]:
     if port.endpoint.startswith("unix://"):
         return port.endpoint.removeprefix("unix://"), 0
     host, _, number = port.endpoint.rpartition(":")
+    if not number.isdigit():
+        return "", 0
     host = host.strip("[]")
     if host in ANY_ADDRESS:
         host = node.ips[0]
