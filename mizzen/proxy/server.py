@@ -14,10 +14,13 @@ import time
 from dataclasses import dataclass, field
 from typing import Any
 
+from envoy.config.core.v3 import base_pb2
+
 from mizzen.proxy.accesslog.sinks import Logs
 from mizzen.proxy.admin.server import Admin
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.values import seconds
+from mizzen.proxy.filters.registry import extensions
 from mizzen.proxy.http.route import Match, Redirect, Route
 from mizzen.proxy.listener.manager import Listeners
 from mizzen.proxy.stats.prometheus import Tags
@@ -75,6 +78,7 @@ class Server:
         self.options = options
         self.loop = loop
         self.node = bootstrap.node
+        self._node: Any = None
         self.started = time.time()
         self.state = PRE_INITIALIZING
         self.health_failed = False
@@ -119,6 +123,28 @@ class Server:
                 raise Unsupported(f"Bootstrap.layered_runtime.{kind}")
         limit = self.runtime.get("overload.global_downstream_max_connections")
         self.max_connections = int(limit) if isinstance(limit, (int, float)) else 0
+
+    def node_message(self) -> Any:
+        """The node as control planes are told of it: the bootstrap's, and what this proxy is and knows."""
+        if self._node is None:
+            node = base_pb2.Node()
+            node.CopyFrom(self.node)
+            node.user_agent_name = "envoy"
+            node.user_agent_build_version.version.major_number = 1
+            node.user_agent_build_version.version.minor_number = 40
+            node.client_features.extend(
+                [
+                    "envoy.lb.does_not_support_overprovisioning",
+                    "envoy.lrs.supports_send_all_clusters",
+                    "xds.config.resource-in-sotw",
+                ]
+            )
+            for name, kind, category in extensions():
+                extension = node.extensions.add()
+                extension.name, extension.category = name, category
+                extension.type_urls.append(kind)
+            self._node = node
+        return self._node
 
     # --- asked by the data path ---
 

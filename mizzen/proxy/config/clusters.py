@@ -170,7 +170,8 @@ class ClusterConfig:
         "use_tcp_for_dns",
     )
 
-    def __init__(self, proto: Any, secrets: Any) -> None:
+    def __init__(self, proto: Any, server: Any) -> None:
+        secrets = server.secrets
         self.proto = proto
         self.name: str = proto.name
         if not self.name:
@@ -217,13 +218,13 @@ class ClusterConfig:
             raise ConfigError(f"cluster: LB policy CLUSTER_PROVIDED is not valid for Cluster type {self.type}")
         if self.type == "EDS" and not proto.eds_cluster_config.HasField("eds_config"):
             raise ConfigError(f"cluster {self.name}: cannot create an EDS cluster without an EDS config")
-        self.upstream_filters = tuple(self._upstream_filter(each, where) for each in proto.filters)
+        self.upstream_filters = tuple(self._upstream_filter(each, server, where) for each in proto.filters)
 
     @staticmethod
-    def _upstream_filter(message: Any, where: str) -> Any:
+    def _upstream_filter(message: Any, server: Any, where: str) -> Any:
         from mizzen.proxy.filters.registry import upstream_network_filter
 
-        return upstream_network_filter(message, where)
+        return upstream_network_filter(message, server, where)
 
     @staticmethod
     def _type(proto: Any, where: str) -> str:

@@ -21,7 +21,11 @@ NETWORK = "envoy.extensions.filters.network."
 HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
     f"{HTTP}cors.v3.Cors": ("cors:http_filter", None),
     f"{HTTP}fault.v3.HTTPFault": ("fault:http_filter", None),
+    f"{HTTP}grpc_stats.v3.FilterConfig": ("grpc_stats:http_filter", None),
     f"{HTTP}router.v3.Router": ("router_factory:http_filter", None),
+    "io.istio.http.peer_metadata.Config": ("istio_metadata_exchange:http_filter", None),
+    "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": ("istio_alpn:http_filter", None),
+    "stats.PluginConfig": ("istio_stats:http_filter", None),
 }
 # type of a typed_per_filter_config → factory
 ROUTE_CONFIGS: dict[str, str] = {
@@ -32,9 +36,13 @@ ROUTE_CONFIGS: dict[str, str] = {
 NETWORK_FILTERS: dict[str, str] = {
     f"{NETWORK}http_connection_manager.v3.HttpConnectionManager": "network:connection_manager",
     f"{NETWORK}tcp_proxy.v3.TcpProxy": "tcp_proxy:network_filter",
+    "envoy.tcp.metadataexchange.config.MetadataExchange": "istio_metadata_exchange:network_filter",
+    "stats.PluginConfig": "istio_stats:network_filter",
 }
 # type → factory(typed message) → something that the TCP proxy and HTTP pools put on an upstream connection
-UPSTREAM_FILTERS: dict[str, str] = {}
+UPSTREAM_FILTERS: dict[str, str] = {
+    "envoy.tcp.metadataexchange.config.MetadataExchange": "istio_metadata_exchange:upstream_filter",
+}
 
 
 def find(path: str) -> Any:
@@ -127,9 +135,31 @@ def network_filter(message: Any, server: Any, listener: Any) -> Any:
     return find(NETWORK_FILTERS[kind])(config, server, listener)
 
 
-def upstream_network_filter(message: Any, where: str) -> Any:
+def upstream_network_filter(message: Any, server: Any, where: str) -> Any:
     """A network filter on a cluster's connections."""
     kind, config = typed(message.typed_config, message.name)
     if kind not in UPSTREAM_FILTERS:
         raise Unsupported(f"{where}.filters {message.name} ({kind})")
-    return find(UPSTREAM_FILTERS[kind])(config)
+    return find(UPSTREAM_FILTERS[kind])(config, server)
+
+
+def extensions() -> list[tuple[str, str, str]]:
+    """Name, type and category of every extension, as a node lists them to its control plane."""
+    out = []
+    for category, kinds in (
+        ("envoy.filters.http", HTTP_FILTERS),
+        ("envoy.filters.network", NETWORK_FILTERS),
+        ("envoy.filters.upstream_network", UPSTREAM_FILTERS),
+    ):
+        out += [(NAMES.get(kind, f"{category}.{kind.split('.')[-3]}"), kind, category) for kind in kinds]
+    return out
+
+
+# names that do not follow from the type
+NAMES: dict[str, str] = {
+    "io.istio.http.peer_metadata.Config": "istio.peer_metadata",
+    "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": "istio.alpn",
+    "stats.PluginConfig": "istio.stats",
+    "envoy.tcp.metadataexchange.config.MetadataExchange": "istio.metadata_exchange",
+    f"{NETWORK}http_connection_manager.v3.HttpConnectionManager": "envoy.filters.network.http_connection_manager",
+}

@@ -60,7 +60,8 @@ class Cluster:
         self.originals: dict[Address, Host] = {}
         self.connects = 0
         self._ssl: Any = None
-        if any(transport.tls is not None for transport in self.transports()):
+        self.uses_tls = any(transport.tls is not None for transport in self.transports())
+        if self.uses_tls:
             assert self.ssl_stats is not None
 
     @property
@@ -216,6 +217,9 @@ class Cluster:
             v6 = ":" in host.address[0]
             source = next((address for address in config.source if (":" in address[0]) == v6), None)
         self.connects += 1
+        if config.upstream_filters and tls is not None and downstream is None:
+            for each in config.upstream_filters:
+                connection = each.wrap(None, connection)
         return dial(
             self.loop, host.address, connection, config.connect_timeout, tls, source, config.keepalive, preamble
         )

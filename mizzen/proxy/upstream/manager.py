@@ -53,7 +53,7 @@ class Clusters:
                 return False
             if api and not current.config.added_via_api:
                 return False
-        config = ClusterConfig(proto, self.server.secrets)
+        config = ClusterConfig(proto, self.server)
         config.added_via_api = api
         cluster = Cluster(config, self.server)
         cluster.discovery = discovery(cluster)

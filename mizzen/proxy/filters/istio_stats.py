@@ -1,0 +1,284 @@
+"""istio.stats: Istio's standard metrics, with the labels that its dashboards know.
+
+HTTP: istio_requests_total, istio_request_duration_milliseconds, istio_request_bytes, istio_response_bytes. TCP:
+istio_tcp_{connections_opened,connections_closed,sent_bytes,received_bytes}_total. Labels are computed once per combination.
+Source: Istio's standard metrics reference; stats.PluginConfig.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from mizzen.proxy.accesslog.operators import grpc_number
+from mizzen.proxy.config.errors import Unsupported
+from mizzen.proxy.filters.base import HttpFilter
+from mizzen.proxy.filters.istio_peer import DOWNSTREAM, UPSTREAM, Peer, peer_of, workload_peer
+from mizzen.proxy.filters.network import NetworkFilter
+from mizzen.proxy.http.info import StreamInfo, flags_text
+from mizzen.proxy.stats.store import Histogram
+
+if TYPE_CHECKING:
+    from mizzen.proxy.http.stream import Stream
+
+UNKNOWN = "unknown"
+Tags = tuple[tuple[str, str], ...]
+INBOUND = 1
+NOBODY = Peer()
+METRICS = {
+    "requests_total": "istio_requests_total",
+    "request_duration_milliseconds": "istio_request_duration_milliseconds",
+    "request_bytes": "istio_request_bytes",
+    "response_bytes": "istio_response_bytes",
+    "request_messages_total": "istio_request_messages_total",
+    "response_messages_total": "istio_response_messages_total",
+    "tcp_connections_opened_total": "istio_tcp_connections_opened_total",
+    "tcp_connections_closed_total": "istio_tcp_connections_closed_total",
+    "tcp_sent_bytes_total": "istio_tcp_sent_bytes_total",
+    "tcp_received_bytes_total": "istio_tcp_received_bytes_total",
+}
+LITERAL = re.compile(r"""^\s*(?:"([^"]*)"|'([^']*)')\s*$""")
+HEADER = re.compile(r"""^\s*request\.headers\[['"]([\w-]+)['"]\]\s*$""")
+NODE = re.compile(r"""^\s*node\.metadata\[['"]([\w.-]+)['"]\]\s*$""")
+SIMPLE: dict[str, Callable[[StreamInfo], str]] = {
+    "request.host": lambda info: (info.request.authority or "") if info.request is not None else UNKNOWN,
+    "request.method": lambda info: info.request.method if info.request is not None else UNKNOWN,
+    "request.path": lambda info: info.request.path if info.request is not None else UNKNOWN,
+    "request.url_path": lambda info: info.request.path.partition("?")[0] if info.request is not None else UNKNOWN,
+    "request.protocol": lambda info: info.protocol or UNKNOWN,
+    "response.code": lambda info: str(info.code),
+    "destination.port": lambda info: str(info.conn.local[1]),
+    "source.address": lambda info: info.conn.remote[0],
+}
+
+
+def expression(text: str, server: Any) -> Callable[[StreamInfo], str]:
+    """The few CEL expressions that dimensions are made of in practice. Raises Unsupported for others."""
+    found = LITERAL.match(text)
+    if found is not None:
+        value = found[1] if found[1] is not None else found[2]
+        return lambda info: value
+    if text.strip() in SIMPLE:
+        return SIMPLE[text.strip()]
+    found = HEADER.match(text)
+    if found is not None:
+        name = found[1].lower()
+        return lambda info: (info.request.get(name) if info.request is not None else None) or UNKNOWN
+    found = NODE.match(text)
+    if found is not None:
+        from mizzen.proxy.accesslog.format import struct_value
+
+        value = str(struct_value(server.node.metadata).get(found[1], UNKNOWN))
+        return lambda info: value
+    raise Unsupported(f"stats.PluginConfig.metrics.dimensions expression {text!r}")
+
+
+class Override:
+    """What MetricConfigs change about one metric."""
+
+    def __init__(self) -> None:
+        self.drop = False
+        self.removed: set[str] = set()
+        self.dimensions: dict[str, Callable[[StreamInfo], str]] = {}
+
+
+class Reporter:
+    """Counts for one filter: knows its side, its overrides and the label sets that it has seen."""
+
+    def __init__(self, config: Any, server: Any, listener: Any) -> None:
+        self.server = server
+        self.store = server.stats.labelled
+        inbound = listener is not None and listener.direction == INBOUND
+        self.inbound = inbound or config.reporter == 1
+        self.reporter = "destination" if self.inbound else "source"
+        if config.definitions:
+            raise Unsupported("stats.PluginConfig.definitions")
+        from mizzen.proxy.accesslog.format import struct_value
+
+        self.own = peer_of(struct_value(server.node.metadata), server.node.locality)
+        self.host_fallback = not config.disable_host_header_fallback
+        self.overrides: dict[str, Override] = {}
+        for metric in config.metrics:
+            if metric.match:
+                raise Unsupported("stats.PluginConfig.metrics.match")
+            names = [metric.name] if metric.name else list(METRICS)
+            for name in names:
+                override = self.overrides.setdefault(METRICS.get(name, name), Override())
+                override.drop = override.drop or metric.drop
+                override.removed |= set(metric.tags_to_remove)
+                for key in metric.dimensions:
+                    override.dimensions[key] = expression(metric.dimensions[key], server)
+        self.per_stream = any(override.dimensions for override in self.overrides.values())
+        self.cache: dict[Any, Tags] = {}
+
+    def labels(self, info: StreamInfo, http: bool) -> Tags:
+        """The standard labels of a request or session."""
+        conn = info.conn
+        if self.inbound:
+            peer = info.get_filter_state(DOWNSTREAM) or NOBODY
+            local_tls = remote_tls = conn.tls
+        else:
+            peer = info.get_filter_state(UPSTREAM)
+            if peer is None:
+                peer = (workload_peer(info.host.metadata) if info.host is not None else None) or NOBODY
+            local_tls = remote_tls = info.upstream_tls
+        flags = flags_text(info)
+        grpc = grpc_number(info) if http and is_grpc(info) else None
+        authority = info.request.authority if info.request is not None else ""
+        cluster = info.cluster
+        key = (
+            peer,
+            cluster.name if cluster is not None else info.upstream_cluster_name,
+            info.code if http else 0,
+            flags,
+            grpc,
+            http and is_grpc(info),
+            remote_tls.peer_der if remote_tls is not None else None,
+            info.route.name if http and info.route is not None else "",
+            "" if cluster is not None and cluster.metadata else authority,
+        )
+        found = self.cache.get(key)
+        if found is None:
+            if len(self.cache) > 10_000:
+                self.cache.clear()
+            found = self.cache[key] = self._labels(info, http, peer, local_tls, flags, grpc, authority or "")
+        return found
+
+    def _labels(
+        self, info: StreamInfo, http: bool, peer: Peer, tls: Any, flags: str, grpc: int | None, authority: str
+    ) -> Tags:
+        source, destination = (peer, self.own) if self.inbound else (self.own, peer)
+        local = uri(tls.local) if tls is not None and tls.local is not None else ""
+        remote = uri(tls.peer) if tls is not None and tls.peer is not None else ""
+        mutual = tls is not None and tls.peer_der is not None and tls.validated
+        source_principal, destination_principal = (remote, local) if self.inbound else (local, remote)
+        host, name, namespace = self._service(info, http, authority, destination)
+        protocol = "grpc" if http and is_grpc(info) else "http" if http else "tcp"
+        security = ("mutual_tls" if mutual else "none") if self.inbound else UNKNOWN
+        values = [
+            ("reporter", self.reporter),
+            ("source_workload", source.workload),
+            ("source_canonical_service", source.canonical_name),
+            ("source_canonical_revision", source.canonical_revision if source is not NOBODY else ""),
+            ("source_workload_namespace", source.namespace),
+            ("source_principal", source_principal),
+            ("source_app", source.app),
+            ("source_version", source.version),
+            ("source_cluster", source.cluster),
+            ("destination_workload", destination.workload),
+            ("destination_workload_namespace", destination.namespace),
+            ("destination_principal", destination_principal),
+            ("destination_app", destination.app),
+            ("destination_version", destination.version),
+            ("destination_service", host),
+            ("destination_canonical_service", destination.canonical_name),
+            ("destination_canonical_revision", destination.canonical_revision),
+            ("destination_service_name", name),
+            ("destination_service_namespace", namespace),
+            ("destination_cluster", destination.cluster),
+            ("request_protocol", protocol),
+        ]
+        if http:
+            values.append(("response_code", str(info.code)))
+            values.append(("grpc_response_status", "" if grpc is None else str(grpc)))
+        values += [("response_flags", flags), ("connection_security_policy", security)]
+        keep_empty = ("grpc_response_status",)
+        return tuple((key, value or ("" if key in keep_empty else UNKNOWN)) for key, value in values)
+
+    def _service(self, info: StreamInfo, http: bool, authority: str, destination: Peer) -> tuple[str, str, str]:
+        """Host, name and namespace of the service that was called."""
+        metadata = info.cluster.metadata if info.cluster is not None else None
+        services = ((metadata or {}).get("istio") or {}).get("services") or []
+        if services and isinstance(services[0], dict):
+            first = services[0]
+            return (
+                str(first.get("host", "")),
+                str(first.get("name", "")),
+                str(first.get("namespace", "")) or destination.namespace,
+            )
+        name = info.upstream_cluster_name or ""
+        if http and info.route is not None and info.route.name in ("block_all", "allow_any"):
+            name = "BlackHoleCluster" if info.route.name == "block_all" else "PassthroughCluster"
+        host = authority if http and self.host_fallback else ""
+        if name in ("BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"):
+            return (
+                host or name,
+                name if name != "InboundPassthroughCluster" or not host else host,
+                destination.namespace,
+            )
+        if name.count("|") == 3 and not host:
+            host = name.rpartition("|")[2]
+        return host, host.split(".")[0] if host else "", destination.namespace
+
+    def count(self, info: StreamInfo, name: str, labels: Tags, by: int) -> None:
+        tags = self._tags(info, name, labels)
+        if tags is not None:
+            key = (name, tags)
+            self.store.counters[key] = self.store.counters.get(key, 0) + by
+
+    def observe(self, info: StreamInfo, name: str, labels: Tags, value: float) -> None:
+        tags = self._tags(info, name, labels)
+        if tags is not None:
+            key = (name, tags)
+            histogram = self.store.histograms.get(key)
+            if histogram is None:
+                histogram = self.store.histograms[key] = Histogram()
+            histogram.record(value)
+
+    def _tags(self, info: StreamInfo, name: str, labels: Tags) -> Tags | None:
+        override = self.overrides.get(name)
+        if override is None:
+            return labels
+        if override.drop:
+            return None
+        out = [(key, value) for key, value in labels if key not in override.removed and key not in override.dimensions]
+        out += [(key, make(info)) for key, make in override.dimensions.items() if key not in override.removed]
+        return tuple(out)
+
+
+def uri(cert: Any) -> str:
+    return cert.uris[0] if cert.uris else ""
+
+
+def is_grpc(info: StreamInfo) -> bool:
+    kind = info.request.d.get("content-type") if info.request is not None else None
+    return kind is not None and kind.startswith("application/grpc")
+
+
+class HttpStats(HttpFilter):
+    finishes = True
+
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+
+    def finished(self, stream: Stream) -> None:
+        reporter = self.reporter
+        if stream.request is None:
+            return
+        labels = reporter.labels(stream, True)
+        reporter.count(stream, "istio_requests_total", labels, 1)
+        reporter.observe(stream, "istio_request_duration_milliseconds", labels, (stream.end - stream.start) * 1000)
+        reporter.observe(stream, "istio_request_bytes", labels, stream.bytes_received + stream.wire_rx)
+        reporter.observe(stream, "istio_response_bytes", labels, stream.bytes_sent + stream.wire_tx)
+
+
+class TcpStats(NetworkFilter):
+    def __init__(self, reporter: Reporter) -> None:
+        self.reporter = reporter
+
+    def finished(self, session: StreamInfo) -> None:
+        reporter = self.reporter
+        labels = reporter.labels(session, False)
+        reporter.count(session, "istio_tcp_connections_opened_total", labels, 1)
+        reporter.count(session, "istio_tcp_connections_closed_total", labels, 1)
+        reporter.count(session, "istio_tcp_sent_bytes_total", labels, session.bytes_sent)
+        reporter.count(session, "istio_tcp_received_bytes_total", labels, session.bytes_received)
+
+
+def http_filter(config: Any, server: Any, hcm: Any) -> HttpStats:
+    return HttpStats(Reporter(config, server, hcm.listener))
+
+
+def network_filter(config: Any, server: Any, listener: Any) -> TcpStats:
+    return TcpStats(Reporter(config, server, listener))
