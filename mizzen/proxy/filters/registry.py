@@ -151,7 +151,7 @@ def extensions() -> list[tuple[str, str, str]]:
         ("envoy.filters.network", NETWORK_FILTERS),
         ("envoy.filters.upstream_network", UPSTREAM_FILTERS),
     ):
-        out += [(NAMES.get(kind, f"{category}.{kind.split('.')[-3]}"), kind, category) for kind in kinds]
+        out += [(NAMES.get(kind) or f"{category}.{kind.split('.')[-3]}", kind, category) for kind in kinds]
     return out
 
 
