@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from google.protobuf import json_format
 
 from mizzen.proxy.admin.pages import JSON, Answer, as_json
+from mizzen.proxy.config.load import import_type
 
 if TYPE_CHECKING:
     from mizzen.proxy.server import Server
@@ -25,8 +26,22 @@ def timestamp(wall: float) -> str:
 
 
 def to_dict(message: Any, kind: str = "") -> dict[str, Any]:
-    value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+    value = json_value(message)
     return {"@type": kind, **value} if kind else value
+
+
+def json_value(message: Any) -> dict[str, Any]:
+    """A message as JSON; types inside it are imported as they are met."""
+    seen: set[str] = set()
+    while True:
+        try:
+            value: dict[str, Any] = json_format.MessageToDict(message, preserving_proto_field_name=True)
+            return value
+        except TypeError as error:
+            name = str(error).rpartition("/")[2]
+            if name in seen or not import_type(name):
+                return {"unreadable": str(error)}
+            seen.add(name)
 
 
 def versioned(version: str, value: dict[str, Any]) -> dict[str, Any]:

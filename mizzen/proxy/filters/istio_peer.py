@@ -76,7 +76,8 @@ def own_struct(node: Any, additional: tuple[str, ...] = ()) -> struct_pb2.Struct
     )
     identity = metadata.get("IDENTITY")
     if not identity and account and namespace:
-        identity = f"spiffe://{domain or metadata.get('TRUST_DOMAIN') or metadata.get('MESH_ID') or 'cluster.local'}/ns/{namespace}/sa/{account}"
+        trust = domain or metadata.get("TRUST_DOMAIN") or metadata.get("MESH_ID") or "cluster.local"
+        identity = f"spiffe://{trust}/ns/{namespace}/sa/{account}"
     fields = {
         "NAME": metadata.get("NAME"),
         "NAMESPACE": namespace,
