@@ -17,7 +17,9 @@ from google.protobuf import json_format
 from tests.support.xds_corpus import CASES, nodes, served
 
 ENVOY = Path(sys.executable).with_name("envoy")
-PLAIN = frozenset({"envoy.filters.http.lua", "envoy.filters.http.wasm", "envoy.filters.network.wasm"})
+PLAIN = frozenset(
+    f"envoy.filters.{name}" for name in ("http.wasm", "network.wasm", "http.grpc_stats", "network.mongo_proxy")
+)
 """Of the extensions that are asked for by ability, those that a plain Envoy has."""
 HTTP2 = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 HARMLESS = ("Deprecated field", "resource_detectors")

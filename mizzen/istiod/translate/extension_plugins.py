@@ -52,6 +52,11 @@ class Plugin(msgspec.Struct, frozen=True):
         """The name of the filter, and of its ECDS resource."""
         return PREFIX + self.name
 
+    @property
+    def may_be_left_out(self) -> bool:
+        """Whether traffic is to go on where the module cannot run."""
+        return self.wasm is not None and self.wasm.fail_strategy == "FAIL_OPEN"
+
     def takes(self, server: bool, port: int) -> bool:
         """Whether it applies to this side and port; 0 = traffic of no port in particular."""
         if not self.match:

@@ -16,6 +16,7 @@ from mizzen.istiod.translate.extension_plugins import Plugin
 from mizzen.istiod.translate.filters.context import ChainContext
 from mizzen.istiod.translate.messages import ADS_CONFIG, TYPE_PREFIX, pack
 
+WASM_HTTP, WASM_NETWORK = "envoy.filters.http.wasm", "envoy.filters.network.wasm"
 HTTP_URLS = tuple(f"{TYPE_PREFIX}envoy.extensions.filters.http.{name}" for name in ("wasm.v3.Wasm", "rbac.v3.RBAC"))
 NETWORK_URLS = tuple(
     f"{TYPE_PREFIX}envoy.extensions.filters.network.{name}" for name in ("wasm.v3.Wasm", "rbac.v3.RBAC")
@@ -42,14 +43,8 @@ def _chosen(ctx: ChainContext, phase: str, port: int, network: bool) -> list[Plu
         if plugin.phase == phase
         and plugin.network is network
         and plugin.takes(ctx.inbound, port)
-        and ctx.node.can_run(_extension(plugin))
+        and not (plugin.may_be_left_out and not ctx.node.can_run(WASM_NETWORK if plugin.network else WASM_HTTP))
     ]
-
-
-def _extension(plugin: Plugin) -> str:
-    if plugin.lua is not None:
-        return "envoy.filters.http.lua"
-    return "envoy.filters.network.wasm" if plugin.network else "envoy.filters.http.wasm"
 
 
 def _http(plugin: Plugin) -> Any:

@@ -85,7 +85,7 @@ def _grpc_stats_filter() -> Any:
 
 
 def _grpc_stats(ctx: ChainContext, chain: HttpChain) -> list[Any]:
-    return [_grpc_stats_filter()]
+    return [_grpc_stats_filter()] if abilities.can_run(ctx.node, abilities.GRPC_STATS) else []
 
 
 @cache

@@ -17,6 +17,7 @@ from envoy.type.v3 import hash_policy_pb2
 from mizzen.api.types import Duration
 from mizzen.istiod.registry.protocol import Protocol
 from mizzen.istiod.translate.extension_plugins import AUTHN, AUTHZ, STATS, UNSPECIFIED
+from mizzen.istiod.translate.filters import abilities
 from mizzen.istiod.translate.filters.context import ChainContext, idle_timeout
 from mizzen.istiod.translate.filters.exchange import metadata_exchange
 from mizzen.istiod.translate.filters.extensions import network_extensions
@@ -62,7 +63,7 @@ def tcp_filter_chain(ctx: ChainContext, options: TcpOptions) -> list[Any]:
         *_before_stats(ctx, options),
         *_stats(ctx),
         *_sni_proxy(options),
-        *_mongo(options, proxy.stat_prefix),
+        *_mongo(ctx, options, proxy.stat_prefix),
         Filter(name=TCP_PROXY, typed_config=pack(proxy)),
     ]
 
@@ -122,8 +123,8 @@ def _sni_proxy(options: TcpOptions) -> list[Any]:
     return [Filter(name="envoy.extensions.filters.network.sni_dynamic_forward_proxy", typed_config=pack(config))]
 
 
-def _mongo(options: TcpOptions, stat_prefix: str) -> list[Any]:
-    if options.protocol is not Protocol.MONGO:
+def _mongo(ctx: ChainContext, options: TcpOptions, stat_prefix: str) -> list[Any]:
+    if options.protocol is not Protocol.MONGO or not abilities.can_run(ctx.node, abilities.MONGO):
         return []
     config = mongo_proxy_pb2.MongoProxy(stat_prefix=stat_prefix)
     return [Filter(name="envoy.filters.network.mongo_proxy", typed_config=pack(config))]
