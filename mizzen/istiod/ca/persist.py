@@ -16,7 +16,7 @@ from typing import Protocol
 from mizzen.istiod.ca import bundle as bundles
 from mizzen.istiod.ca.bundle import Bundle
 from mizzen.kube import ApiError, Client, Object
-from mizzen.kube.resource import SECRETS
+from mizzen.kube.resource import NAMESPACES, SECRETS
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +74,7 @@ class SecretKeeper:
             if secret is not None:
                 return bundles.from_data(_decoded(secret.get("data") or {}), f"Secret {self._namespace}/{name}")
         made = bundles.self_signed(trust_domain, datetime.now(UTC))
+        await self._ensure_namespace()
         try:
             await self._client.create(SECRETS, self._secret(made))
         except ApiError as error:
@@ -81,6 +82,16 @@ class SecretKeeper:
                 raise
             return await self.load(trust_domain)  # another istiod was faster
         return made
+
+    async def _ensure_namespace(self) -> None:
+        if await self._client.find(NAMESPACES, self._namespace) is None:
+            log.info("creating namespace %s", self._namespace)
+            meta = {"name": self._namespace}
+            try:
+                await self._client.create(NAMESPACES, {"apiVersion": "v1", "kind": "Namespace", "metadata": meta})
+            except ApiError as error:
+                if not error.already_exists:
+                    raise
 
     async def save(self, bundle: Bundle) -> None:
         await self._client.update(SECRETS, self._secret(bundle))

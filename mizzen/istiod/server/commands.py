@@ -19,6 +19,7 @@ import typer
 
 from mizzen.api.errors import MizzenError
 from mizzen.istiod.server.options import ServerOptions
+from mizzen.kube.errors import CONNECTION_ERRORS, ApiError
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -96,7 +97,7 @@ def istiod(
             identity=os.environ.get("POD_NAME", "istiod"),
         )
         _run(options)
-    except MizzenError as error:
+    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1) from error
 
