@@ -37,6 +37,7 @@ class Registry:
         self.sources: dict[Source, Services] = {}
         self.services: Services = ()
         self.by_host: dict[str, Services] = {}
+        self.by_namespace: dict[str, Services] = {}
         self.slices: dict[Key, dict[str, Any]] = {}
         self.endpoints: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
 
@@ -107,6 +108,10 @@ class Registry:
         for svc in self.services:
             by_host.setdefault(svc.host, []).append(svc)
         self.by_host = {host: tuple(found) for host, found in by_host.items()}
+        by_namespace: dict[str, list[Service]] = {}
+        for svc in self.services:
+            by_namespace.setdefault(svc.namespace, []).append(svc)
+        self.by_namespace = {namespace: tuple(found) for namespace, found in by_namespace.items()}
 
     def _change_workloads(self, changes: list[Change], touched: set[tuple[str, str]]) -> None:
         self.pods, self.entries, by_ip = dict(self.pods), dict(self.entries), dict(self.by_ip)
@@ -135,13 +140,13 @@ class Registry:
         """Services that some of these workloads may be endpoints of."""
         names = {(w.namespace, w.name) for w in workloads if w.kind == "Pod"}
         out: set[tuple[str, str]] = set()
-        for (kind, (namespace, name)), services in self.sources.items():
+        for namespace in {w.namespace for w in workloads}:
             near = [w for w in workloads if w.namespace == namespace]
-            if not near or not services:
-                continue
-            by_label = services[0].selector and any(selects(services[0].selector, w.own_labels) for w in near)
-            if by_label or (kind == "Service" and self._slices_name((namespace, name), names)):
-                out.update(svc.key for svc in services)
+            for svc in self.by_namespace.get(namespace, ()):
+                by_label = svc.selector and any(selects(svc.selector, w.own_labels) for w in near)
+                named = svc.kind == "Service" and self._slices_name((namespace, svc.object_name), names)
+                if by_label or named:
+                    out.add(svc.key)
         return out
 
     def _slices_name(self, owner: Key, pods: set[Key]) -> bool:
@@ -224,9 +229,7 @@ class Registry:
         """The service ports that a proxy's workload implements, services by age."""
         workload = self.workload_of(node)
         out: list[ServiceTarget] = []
-        for svc in self.services:
-            if svc.namespace != node.namespace:
-                continue
+        for svc in self.by_namespace.get(node.namespace, ()):
             if svc.kind == "ServiceEntry":
                 out += self._entry_targets(svc, node, workload)
             elif workload is not None and svc.selector and selects(svc.selector, workload.own_labels):
@@ -267,8 +270,8 @@ class Registry:
     def _targets_by_address(self, node: Node) -> list[ServiceTarget]:
         """Targets through EndpointSlices of services without a selector."""
         out: list[ServiceTarget] = []
-        for svc in self.services:
-            if svc.namespace == node.namespace and svc.kind == "Service" and not svc.selector:
+        for svc in self.by_namespace.get(node.namespace, ()):
+            if svc.kind == "Service" and not svc.selector:
                 out += self._targets_at(svc, node)
         return out
 
