@@ -51,6 +51,18 @@ class UpProcess:
     def start(self) -> None:
         """Starts it and waits until it is ready. Raises DidNotStart with what it said."""
         started = time.monotonic()
+        if not self._read_until("ready", started):
+            self.stop()
+            raise DidNotStart(f"mizzen up: {self.output.strip() or 'said nothing'}")
+        self.ready_s = time.monotonic() - started
+
+    def interrupt_after(self, said: str, number: signal.Signals) -> int | None:
+        """Starts it, ends it by a signal once it has printed a line that begins with `said`; its exit status."""
+        self._read_until(said, time.monotonic())
+        return self.stop(number)
+
+    def _read_until(self, said: str, started: float) -> bool:
+        """Starts the process and reads until such a line has come; False when it ended or took too long."""
         self._process = subprocess.Popen(
             self._command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True
         )
@@ -58,14 +70,13 @@ class UpProcess:
         os.set_blocking(self._process.stdout.fileno(), False)
         with selectors.DefaultSelector() as selector:
             selector.register(self._process.stdout, selectors.EVENT_READ)
-            while not any(line.startswith("ready") for line in self.output.splitlines()):
+            while said and not any(line.startswith(said) for line in self.output.splitlines()):
                 left = started + READY_S - time.monotonic()
                 if left <= 0 or self._process.poll() is not None:
-                    self.stop()
-                    raise DidNotStart(f"mizzen up: {self.output.strip() or 'said nothing'}")
+                    return False
                 if selector.select(min(left, 0.5)):
                     self.output += (self._process.stdout.read() or b"").decode(errors="replace")
-        self.ready_s = time.monotonic() - started
+        return True
 
     def stop(self, number: signal.Signals = signal.SIGINT) -> int | None:
         """Ends it and waits; its exit status. After STOP_S it is killed."""

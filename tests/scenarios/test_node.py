@@ -1,0 +1,160 @@
+"""Pods on a node, with real runc, namespaces and iptables: their life, network, names, streams, and what is left of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from mizzen.api.manifest import loads
+from mizzen.kube.resource import PODS, SERVICES
+from mizzen.testing.plugin import RunningMesh
+from mizzen.up.apply import apply
+from mizzen.up.leftovers import leftovers
+from mizzen.up.mesh import Mesh, until
+from mizzen.up.process import UpProcess
+
+pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root"), pytest.mark.timeout(180)]
+
+ECHO = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: echo, namespace: default}
+spec:
+  replicas: 2
+  selector: {matchLabels: {app: echo}}
+  template:
+    metadata: {labels: {app: echo}}
+    spec:
+      terminationGracePeriodSeconds: 1
+      containers:
+      - name: echo
+        image: mizzen/samples:0.1.0
+        args: [echo]
+        env: [{name: SAMPLES_LOG, value: "1"}]
+        ports: [{containerPort: 9080, name: http}]
+        readinessProbe: {httpGet: {path: /healthz, port: http}, periodSeconds: 1}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: echo, namespace: default}
+spec: {selector: {app: echo}, ports: [{name: http, port: 80, targetPort: http}]}
+"""
+
+
+@pytest.fixture(scope="module")
+def mesh(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+    home = tmp_path_factory.mktemp("node")
+    with UpProcess(home):
+        running = RunningMesh(home)
+
+        async def start(mesh: Mesh) -> None:
+            await apply(mesh.client, loads(ECHO))
+            await mesh.ready("default")
+
+        running.run(start)
+        yield running
+    assert leftovers(home) == []
+
+
+def test_a_service_is_reached_by_address_and_name(mesh: RunningMesh) -> None:
+    async def ask(mesh: Mesh) -> None:
+        service = await mesh.client.get(SERVICES, "echo", "default")
+        from_here = await mesh.call(f"http://{service['spec']['clusterIP']}/", 20, by="pod")
+        assert from_here.all_are(200)
+        pods = await mesh.pods("default", app="echo")
+        from_pod = await mesh.call_from(pods[0], "http://echo/", 20, by="pod")
+        assert from_pod.all_are(200)
+        fully = await mesh.call_from(pods[0], "http://echo.default.svc.cluster.local/", 5, by="pod")
+        assert fully.all_are(200)
+
+    mesh.run(ask)
+
+
+def test_commands_run_in_pods_with_their_exit_status(mesh: RunningMesh) -> None:
+    async def ask(mesh: Mesh) -> None:
+        (pod, *_) = await mesh.pods("default", app="echo")
+        result = await mesh.exec(pod, "sh", "-c", "echo out; echo err >&2; exit 7")
+        assert (result.code, result.stdout, result.stderr) == (7, b"out\n", b"err\n")
+        assert (await mesh.exec(pod, "hostname")).stdout.decode().strip() == pod["metadata"]["name"]
+
+    mesh.run(ask)
+
+
+def test_logs_are_kept(mesh: RunningMesh) -> None:
+    async def ask(mesh: Mesh) -> None:
+        (pod, *_) = await mesh.pods("default", app="echo")
+        await mesh.call(f"http://{pod['status']['podIP']}:9080/a-path-to-find", 1)
+        name = pod["metadata"]["name"]
+        text = await until(
+            lambda: mesh.client.raw("GET", PODS.path("default", name, "log")), lambda t: b"a-path-to-find" in t, 5.0
+        )
+        assert b'"GET /a-path-to-find HTTP/1.1" 200' in text
+
+    mesh.run(ask)
+
+
+def test_a_killed_container_is_started_again(mesh: RunningMesh) -> None:
+    async def ask(mesh: Mesh) -> None:
+        (pod, *_) = await mesh.pods("default", app="echo")
+        name = pod["metadata"]["name"]
+        result = await mesh.exec(pod, "python3", "-c", "import os; os.kill(1, 15)")
+        assert result.code in (0, 137, 143)
+
+        async def restarts() -> tuple[int, bool]:
+            status = (await mesh.client.get(PODS, name, "default"))["status"]["containerStatuses"][0]
+            return status["restartCount"], status["ready"]
+
+        count, _ = await until(restarts, lambda r: r[0] >= 1 and r[1], 20.0)
+        assert count == 1
+
+    mesh.run(ask)
+
+
+def test_an_image_that_is_not_here_says_so(mesh: RunningMesh) -> None:
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "nowhere", "namespace": "default"},
+        "spec": {"containers": [{"name": "c", "image": "registry.example.com/x:1"}]},
+    }  # fmt: skip
+
+    async def ask(mesh: Mesh) -> None:
+        await mesh.client.create(PODS, pod)
+
+        async def waiting() -> dict[str, str]:
+            statuses = (await mesh.client.get(PODS, "nowhere", "default")).get("status", {}).get(
+                "containerStatuses"
+            ) or [{}]
+            return dict((statuses[0].get("state") or {}).get("waiting") or {})
+
+        state = await until(waiting, lambda s: s.get("reason") in ("ErrImagePull", "ImagePullBackOff"), 10.0)
+        assert "is not on this node" in state["message"] or state["reason"] == "ImagePullBackOff"
+        await mesh.client.delete(PODS, "nowhere", "default", grace_period_s=0)
+
+    mesh.run(ask)
+
+
+def test_a_deleted_pod_is_replaced_and_gone(mesh: RunningMesh) -> None:
+    async def ask(mesh: Mesh) -> None:
+        (pod, *_) = await mesh.pods("default", app="echo")
+        name = pod["metadata"]["name"]
+        await mesh.client.delete(PODS, name, "default")
+        await until(lambda: mesh.client.find(PODS, name, "default"), lambda found: found is None, 15.0)
+        await mesh.ready("default")
+        assert len(await mesh.pods("default", app="echo")) == 2
+
+    mesh.run(ask)
+
+
+def test_status_says_whether_it_runs(mesh: RunningMesh, tmp_path: Path) -> None:
+    import subprocess
+    import sys
+
+    command = [sys.executable, "-m", "mizzen", "status", "--home"]
+    running = subprocess.run([*command, str(mesh.home)], capture_output=True, text=True, check=True)
+    assert "Ready" in running.stdout
+    idle = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
+    assert idle.returncode == 1
+    assert json.dumps(str(tmp_path))[1:-1] in idle.stdout
