@@ -31,6 +31,7 @@ class Server(ThreadingHTTPServer):
         super().__init__(("0.0.0.0", port), Handler)
 
     def server_bind(self) -> None:
+        self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # a restart must not wait for TIME_WAIT
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket.bind(self.server_address)
         self.server_name, self.server_port = "samples", self.server_address[1]
