@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from envoy.config.route.v3 import route_pb2
+
 from mizzen.proxy.accesslog.format import data_source_bytes, struct_value, text_format
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.header_ops import in_order, level
@@ -479,3 +481,9 @@ class RouteCompiler:
 def compile_routes(proto: Any, server: Any, validate: bool) -> RouteTable:
     """The table of a RouteConfiguration; `validate` is whether its clusters must exist where it does not say so itself."""
     return RouteCompiler(proto, server, validate).compile()
+
+
+def route_match(proto: Any, server: Any, where: str) -> Callable[[Any], bool]:
+    """The predicate over streams of a RouteMatch that stands outside a route table."""
+    match = RouteCompiler(route_pb2.RouteConfiguration(), server, False)._match(proto, where)
+    return lambda stream: match.matches(stream.request.path.partition("?")[0], stream.request, stream)

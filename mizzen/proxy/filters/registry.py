@@ -22,6 +22,8 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
     f"{HTTP}cors.v3.Cors": ("cors:http_filter", None),
     f"{HTTP}fault.v3.HTTPFault": ("fault:http_filter", None),
     f"{HTTP}grpc_stats.v3.FilterConfig": ("grpc_stats:http_filter", None),
+    f"{HTTP}jwt_authn.v3.JwtAuthentication": ("jwt_authn:http_filter", None),
+    f"{HTTP}rbac.v3.RBAC": ("rbac:http_filter", None),
     f"{HTTP}router.v3.Router": ("router_factory:http_filter", None),
     "io.istio.http.peer_metadata.Config": ("istio_metadata_exchange:http_filter", None),
     "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": ("istio_alpn:http_filter", None),
@@ -31,10 +33,13 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
 ROUTE_CONFIGS: dict[str, str] = {
     f"{HTTP}cors.v3.CorsPolicy": "cors:route_config",
     f"{HTTP}fault.v3.HTTPFault": "fault:route_config",
+    f"{HTTP}jwt_authn.v3.PerRouteConfig": "jwt_authn:route_config",
+    f"{HTTP}rbac.v3.RBACPerRoute": "rbac:route_config",
 }
 # type → factory(typed message, server, listener) → network.NetworkFilter
 NETWORK_FILTERS: dict[str, str] = {
     f"{NETWORK}http_connection_manager.v3.HttpConnectionManager": "network:connection_manager",
+    f"{NETWORK}rbac.v3.RBAC": "rbac:network_filter",
     f"{NETWORK}tcp_proxy.v3.TcpProxy": "tcp_proxy:network_filter",
     "envoy.tcp.metadataexchange.config.MetadataExchange": "istio_metadata_exchange:network_filter",
     "stats.PluginConfig": "istio_stats:network_filter",

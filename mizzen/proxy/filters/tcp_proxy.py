@@ -343,6 +343,8 @@ class Session(StreamInfo):
             return
         self.over = True
         self.end = time.monotonic()
+        if self.metadata is None:
+            self.metadata = self.conn.metadata
         server = self.filter.server
         server.connections.discard(self)
         for timer in (self.idle_timer, self.duration_timer):

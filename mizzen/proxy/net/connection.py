@@ -44,6 +44,7 @@ class Downstream:
         "id",
         "listener",
         "local",
+        "metadata",
         "original_local",
         "proxy_header",
         "remote",
@@ -74,6 +75,7 @@ class Downstream:
         self.tls: TlsInfo | None = None
         self.start = time.monotonic()
         self.filter_state: dict[str, Any] | None = None
+        self.metadata: dict[str, Any] | None = None  # what network filters wrote down, by namespace
         self.transport_failure: str | None = None
         self.termination: str | None = None
         self.proxy_header: Any = None  # the PROXY header that the client sent, for upstreams that are sent one

@@ -1,0 +1,1 @@
+"""JSON Web Tokens: parsing, keys, signatures. Sans-io; the filter is filters/jwt_authn.py."""
