@@ -9,9 +9,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, NamedTuple
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 
 class Entry(NamedTuple):
@@ -65,8 +64,8 @@ COMMANDS: tuple[Entry, ...] = (
 BY_NAME = {entry.name: entry for entry in COMMANDS}
 
 
-def load(entry: Entry) -> click.Command:
-    """The click command behind an entry's target."""
+def load(entry: Entry) -> Any:
+    """The command (typer's, of its own copy of click) behind an entry's target."""
     module, _, name = entry.target.partition(":")
     target = getattr(import_module(module), name)
     if not isinstance(target, typer.Typer):
@@ -84,20 +83,18 @@ class LazyGroup(TyperGroup):
 
     listing = False
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: Any) -> list[str]:
         return [entry.name for entry in COMMANDS]
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
         entry = BY_NAME.get(cmd_name)
         if entry is None:
             return None
         if self.listing:
-            stub = click.Command(entry.name, help=entry.help)
-            stub.rich_help_panel = entry.panel  # type: ignore[attr-defined]
-            return stub
+            return TyperCommand(entry.name, help=entry.help, rich_help_panel=entry.panel)
         return load(entry)
 
-    def format_help(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    def format_help(self, ctx: Any, formatter: Any) -> None:
         self.listing = True
         try:
             super().format_help(ctx, formatter)
