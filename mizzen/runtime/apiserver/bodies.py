@@ -7,6 +7,7 @@ ignored as the request's fieldValidation says. Not here: validation of values (k
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import msgspec
@@ -111,6 +112,12 @@ UniqueLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
+
+
+UniqueLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:y|Y|n|N)$"), list("yYnN"))
+UniqueLoader.add_constructor(
+    "tag:yaml.org,2002:bool", lambda loader, node: str(node.value).lower() in ("y", "yes", "true", "on")
+)
 
 
 def load_yaml(body: bytes, kind: str) -> Any:

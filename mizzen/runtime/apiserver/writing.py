@@ -327,7 +327,7 @@ async def _prepared(
 def _carry_over(meta: Object, before: Object) -> None:
     """What a client need not repeat."""
     for key in ("uid", "creationTimestamp", "generateName"):
-        if not meta.get(key) and before.get(key) is not None and key != "generateName":
+        if before.get(key) is not None and (key == "creationTimestamp" or (key == "uid" and not meta.get(key))):
             meta[key] = before[key]
     if not meta.get("generateName") and before.get("generateName"):
         meta.pop("generateName", None)

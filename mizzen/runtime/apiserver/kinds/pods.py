@@ -142,7 +142,11 @@ class Pod(WithStatus):
         new["status"] = old.get("status", {})
 
     def validate_part(self, new: Object, old: Object, part: str) -> list[Problem]:
-        problems = validate_spec(new["spec"], "spec", new["metadata"], pod=True, update=True)
+        spec = new["spec"]
+        if part == "ephemeralcontainers":  # those that are there were looked at before, and count for the index no more
+            there = [one["name"] for one in old["spec"].get("ephemeralContainers") or ()]
+            spec = {**spec, "ephemeralContainers": [one for one in spec.get("ephemeralContainers") or () if one["name"] not in there]}
+        problems = validate_spec(spec, "spec", new["metadata"], pod=True, update=True)
         if part == "resize":
             if not problems and qos_class(new["spec"]) != (old.get("status") or {}).get("qosClass"):
                 problems.append(invalid("spec", "", "Pod QOS Class may not change as a result of resizing"))

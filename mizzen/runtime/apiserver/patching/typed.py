@@ -158,25 +158,31 @@ def merge(old: Any, new: Any, shape: Shape) -> Any:
 
 
 def _merge_lists(old: list[Any], new: list[Any], shape: Shape) -> list[Any]:
-    """Items of the new list in its order; items that only the old one has keep their place before the ones that followed them."""
+    """Items that both have come in the new list's order; those of one list alone keep their place in it, the old list's first."""
     old_items = {_loose_key(item, place, shape): item for place, item in enumerate(old)}
     new_items = {_loose_key(item, place, shape): item for place, item in enumerate(new)}
-    shared = [key for key in new_items if key in old_items]
+    left, right = list(old_items), list(new_items)
+    shared = [key for key in right if key in old_items]
     out: list[Any] = []
-    waiting = list(old_items)
-    taken: set[str] = set()
-    for key, item in new_items.items():
-        if key in old_items and shared and shared[0] == key:
-            while waiting and waiting[0] != key:
-                before = waiting.pop(0)
-                if before not in new_items and before not in taken:
-                    out.append(old_items[before])
-                    taken.add(before)
-            if waiting:
-                waiting.pop(0)
+    at, to = 0, 0
+
+    def take(key: str) -> None:
+        out.append(new_items[key] if shape.set else merge(old_items.get(key), new_items[key], shape.of))
+        if shared and shared[0] == key:
             shared.pop(0)
-        out.append(item if shape.set else merge(old_items.get(key), item, shape.of))
-    out += [old_items[key] for key in waiting if key not in new_items and key not in taken]
+
+    while at < len(left) or to < len(right):
+        if at < len(left) and to < len(right) and left[at] == right[to]:
+            take(left[at])
+            at, to = at + 1, to + 1
+        elif at < len(left) and left[at] in new_items and (to >= len(right) or (shared and shared[0] != left[at])):
+            at += 1  # it comes (or came) where the new list has it
+        elif at < len(left) and left[at] not in new_items:
+            out.append(old_items[left[at]])
+            at += 1
+        else:
+            take(right[to])
+            to += 1
     return out
 
 
