@@ -9,6 +9,7 @@ import (
 	"os"
 	"reflect"
 	"sort"
+	"strconv"
 	"strings"
 
 	apiext "k8s.io/apiextensions-apiserver/pkg/apis/apiextensions/v1"
@@ -32,6 +33,7 @@ type field struct {
 	List    string   `json:"l,omitempty"` // associative, atomic, set, separable (maps)
 	Keys    []string `json:"k,omitempty"`
 	Default any      `json:"d,omitempty"`
+	Number  []int    `json:"n,omitempty"` // of the protobuf field; more than one where Go embeds a message
 }
 type structure struct {
 	Atomic bool             `json:"atomic,omitempty"`
@@ -64,6 +66,15 @@ func flags(f reflect.StructField, tag []string) string {
 		}
 	}
 	return out
+}
+
+func number(f reflect.StructField) int {
+	parts := strings.Split(f.Tag.Get("protobuf"), ",")
+	if len(parts) < 2 {
+		return 0
+	}
+	found, _ := strconv.Atoi(parts[1])
+	return found
 }
 
 func resolve(ref smd.TypeRef) smd.Atom {
@@ -133,10 +144,10 @@ func walk(t reflect.Type, atom smd.Atom) {
 	if atom.Map != nil && atom.Map.ElementRelationship == smd.Atomic {
 		out.Atomic = true
 	}
-	add(t, atom, out)
+	add(t, atom, out, nil)
 }
 
-func add(t reflect.Type, atom smd.Atom, out *structure) {
+func add(t reflect.Type, atom smd.Atom, out *structure, outer []int) {
 	for i := 0; i < t.NumField(); i++ {
 		f := t.Field(i)
 		tag := strings.Split(f.Tag.Get("json"), ",")
@@ -145,13 +156,20 @@ func add(t reflect.Type, atom smd.Atom, out *structure) {
 			if inner.Kind() == reflect.Pointer {
 				inner = inner.Elem()
 			}
-			add(inner, atom, out)
+			within := []int{-1} // TypeMeta travels outside of the message
+			if n := number(f); n > 0 {
+				within = append(append([]int{}, outer...), n)
+			}
+			add(inner, atom, out, within)
 			continue
 		}
 		if tag[0] == "-" || tag[0] == "" {
 			continue
 		}
 		one := field{Flags: flags(f, tag)}
+		if n := number(f); n > 0 && (len(outer) == 0 || outer[0] > 0) {
+			one.Number = append(append([]int{}, outer...), n)
+		}
 		sub := smd.Atom{}
 		if atom.Map != nil {
 			if entry, ok := atom.Map.FindField(tag[0]); ok {

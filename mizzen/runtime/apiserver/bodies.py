@@ -17,6 +17,7 @@ from .context import Ask
 from .errors import StatusError, bad_request
 from .kinds import strategy_of
 from .resources import Resource
+from .schema import protobuf
 from .schema.decode import Decoder, Mistyped
 from .schema.facts import Struct, struct_of
 
@@ -25,13 +26,15 @@ MEDIA = "application/json, application/yaml, application/vnd.kubernetes.protobuf
 
 
 def media_type(ask: Ask) -> str:
-    """json or yaml. Raises 415 for anything else."""
+    """json, yaml or protobuf. Raises 415 for anything else."""
     header = ask.request.headers.get("content-type", "")
     media = header.split(";")[0].strip().lower()
     if media in ("", "application/json", "*/*"):
         return "json"
     if media in ("application/yaml", "application/x-yaml"):
         return "yaml"
+    if media == "application/vnd.kubernetes.protobuf":
+        return "protobuf"
     raise StatusError(415, f"the body of the request was in an unknown format - accepted media types include: {MEDIA}")
 
 
@@ -132,9 +135,14 @@ def load_yaml(body: bytes, kind: str) -> Any:
 
 def load(ask: Ask, kind: str) -> tuple[Any, list[str]]:
     """The body's tree whatever its media type."""
-    body = ask.request.body
-    if media_type(ask) == "yaml":
+    body, media = ask.request.body, media_type(ask)
+    if media == "yaml":
         return load_yaml(body, kind), []
+    if media == "protobuf":
+        try:
+            return protobuf.decode(body), []
+        except (protobuf.Malformed, UnicodeDecodeError) as error:
+            raise bad_request(f"the object provided is unrecognized (must be of type {kind}): {error}") from None
     return load_json(body, kind)
 
 

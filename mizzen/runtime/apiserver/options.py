@@ -13,6 +13,7 @@ import yaml
 from .context import Ask
 from .errors import Problem, bad_request, forbidden_field, invalid, refused, required, too_long, unsupported
 from .requestinfo import truth
+from .schema import protobuf
 from .schema.decode import Decoder, Mistyped
 from .schema.facts import struct
 
@@ -74,7 +75,7 @@ def delete_options(ask: Ask) -> Object:
                 else msgspec.json.decode(body)
             )
             out = Decoder().object(struct("meta/v1.DeleteOptions"), tree)
-        except (msgspec.DecodeError, yaml.YAMLError, Mistyped, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, yaml.YAMLError, Mistyped, protobuf.Malformed, UnicodeDecodeError) as error:
             raise bad_request(f'DeleteOptions in version "v1" cannot be handled as a DeleteOptions: {error}') from None
         kind = out.get("kind") or "DeleteOptions"
         if kind != "DeleteOptions":

@@ -145,7 +145,12 @@ class Pod(WithStatus):
         spec = new["spec"]
         if part == "ephemeralcontainers":  # those that are there were looked at before, and count for the index no more
             there = [one["name"] for one in old["spec"].get("ephemeralContainers") or ()]
-            spec = {**spec, "ephemeralContainers": [one for one in spec.get("ephemeralContainers") or () if one["name"] not in there]}
+            spec = {
+                **spec,
+                "ephemeralContainers": [
+                    one for one in spec.get("ephemeralContainers") or () if one["name"] not in there
+                ],
+            }
         problems = validate_spec(spec, "spec", new["metadata"], pod=True, update=True)
         if part == "resize":
             if not problems and qos_class(new["spec"]) != (old.get("status") or {}).get("qosClass"):

@@ -146,7 +146,11 @@ class Definitions:
 
     def special(self, word: str) -> Object:
         name = SPECIAL[word]
-        self._found.setdefault(name, dict(SPECIAL_SCHEMAS[name]))
+        schema = dict(SPECIAL_SCHEMAS[name])
+        if self._v3 and word in ("intstr", "quantity"):
+            schema.pop("type")
+            schema["oneOf"] = [{"type": "integer"}, {"type": "string"}] if word == "intstr" else [{"type": "string"}, {"type": "number"}]
+        self._found.setdefault(name, schema)
         return {"$ref": self._prefix + name}
 
     def _struct(self, facts: Struct) -> Object:

@@ -33,6 +33,7 @@ class Field(NamedTuple):
     relation: str  # server-side apply: associative, atomic, or "" for granular
     keys: tuple[str, ...]
     default: Any
+    numbers: tuple[int, ...]  # of the protobuf field, through embedded messages; () when it does not travel
 
 
 class Struct(NamedTuple):
@@ -67,7 +68,18 @@ def _field(name: str, raw: dict[str, Any]) -> Field:
     plain = type_.name in ("struct", "time", "microtime", "intstr", "quantity", "duration")
     omit = "z" in flags or ("o" in flags and (not plain or "p" in flags))
     words = frozenset(word for word in strategy.split(",") if word)
-    return Field(name, type_, "p" in flags, omit, words, key, raw.get("l", ""), tuple(raw.get("k", ())), raw.get("d"))
+    return Field(
+        name,
+        type_,
+        "p" in flags,
+        omit,
+        words,
+        key,
+        raw.get("l", ""),
+        tuple(raw.get("k", ())),
+        raw.get("d"),
+        tuple(raw.get("n", ())),
+    )
 
 
 @cache

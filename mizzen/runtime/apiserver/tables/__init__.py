@@ -160,15 +160,17 @@ def columns_of(resource: Resource) -> tuple[list[Object], Cells]:
 def table(resource: Resource, items: Sequence[Item], inclusion: str, version: str, metadata: Object) -> Object:
     """The Table of some items; `inclusion` is Metadata, Object or None."""
     definitions, make = columns_of(resource)
+    named = resource.kind != "Event"  # a table of events names them in its last column
     rows = []
     for item in items:
         tree = _tree(item, resource)
-        rows.append({"cells": [tree["metadata"]["name"], *make(tree)], "object": _included(tree, inclusion, version)})
+        cells = [tree["metadata"]["name"], *make(tree)] if named else make(tree)
+        rows.append({"cells": cells, "object": _included(tree, inclusion, version)})
     return {
         "kind": "Table",
         "apiVersion": f"meta.k8s.io/{version}",
         "metadata": metadata,
-        "columnDefinitions": [NAME_COLUMN, *definitions],
+        "columnDefinitions": [NAME_COLUMN, *definitions] if named else definitions,
         "rows": rows,
     }
 
