@@ -186,7 +186,21 @@ def read(ask: Ask, resource: Resource) -> Object:
     assert resource.struct is not None
     out = shaped(ask, tree, resource.struct, resource.kind, resource.api_version, doubles)
     strategy_of(resource).default(out)
-    return out
+    return stored_form(out, resource)
+
+
+def stored_form(out: Object, resource: Resource) -> Object:
+    """The object in the version that is stored, when that is another than the request's."""
+    if not resource.storage_version:
+        return out
+    from .versions import to_storage
+
+    tree = to_storage(out, resource)
+    shape = struct_of(tree["apiVersion"], resource.kind)
+    assert shape is not None
+    made = head_first({**Decoder().object(shape, tree), "kind": resource.kind, "apiVersion": tree["apiVersion"]})
+    strategy_of(resource).default(made)
+    return made
 
 
 def shaped(ask: Ask, tree: Object, shape: Struct, kind: str, api_version: str, doubles: list[str]) -> Object:

@@ -29,4 +29,4 @@ def strategy_of(resource: Resource) -> Strategy:
         return found
     if _table is None:
         _table = strategies()
-    return _table.get(resource.storage_name or resource.qualified, PLAIN)
+    return _table.get(resource.storage_name or resource.qualified, PLAIN)  # one strategy for all versions

@@ -315,11 +315,7 @@ class LimitRange(Strategy):
                 continue
             low, high = one.get("min") or {}, one.get("max") or {}
             default = {**high, **(one.get("default") or {})}
-            ask = (
-                {**low, **default, **(one.get("defaultRequest") or {})}
-                if False
-                else {**(one.get("defaultRequest") or {})}
-            )
+            ask = dict(one.get("defaultRequest") or {})
             for name, value in default.items():
                 ask.setdefault(name, value)
             for name, value in low.items():

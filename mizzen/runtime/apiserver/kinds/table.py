@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..crd.definitions import Definition
-from . import core, workloads
+from . import core, network, policy, workloads
 from .base import Strategy
 from .jobs import CronJob, Job
 from .pods import Pod
@@ -30,5 +30,14 @@ STRATEGIES: dict[str, Strategy] = {
     "controllerrevisions.apps": workloads.ControllerRevision(),
     "jobs.batch": Job(),
     "cronjobs.batch": CronJob(),
+    "endpoints": network.Endpoints(),
+    "ingresses.networking.k8s.io": network.Ingress(),
+    "ingressclasses.networking.k8s.io": network.IngressClass(),
+    "networkpolicies.networking.k8s.io": network.NetworkPolicy(),
+    "endpointslices.discovery.k8s.io": network.EndpointSlice(),
+    "horizontalpodautoscalers.autoscaling": policy.HorizontalPodAutoscaler(),
+    "poddisruptionbudgets.policy": policy.PodDisruptionBudget(),
+    "priorityclasses.scheduling.k8s.io": policy.PriorityClass(),
+    "runtimeclasses.node.k8s.io": policy.RuntimeClass(),
     "leases.coordination.k8s.io": core.Lease(),
 }

@@ -149,7 +149,11 @@ class Definitions:
         schema = dict(SPECIAL_SCHEMAS[name])
         if self._v3 and word in ("intstr", "quantity"):
             schema.pop("type")
-            schema["oneOf"] = [{"type": "integer"}, {"type": "string"}] if word == "intstr" else [{"type": "string"}, {"type": "number"}]
+            schema["oneOf"] = (
+                [{"type": "integer"}, {"type": "string"}]
+                if word == "intstr"
+                else [{"type": "string"}, {"type": "number"}]
+            )
         self._found.setdefault(name, schema)
         return {"$ref": self._prefix + name}
 

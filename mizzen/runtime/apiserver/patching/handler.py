@@ -164,7 +164,7 @@ def decoded(ask: Ask, resource: Resource, result: Object) -> Object:
             for text in texts:
                 ask.warn(text)
     strategy_of(resource).default(new)
-    return new
+    return bodies.stored_form(new, resource)
 
 
 # apply
