@@ -129,10 +129,8 @@ class Handlers:
         info, parts = ask.info, self._parts
         if info.subresource:
             return self._subresource(ask, resource)
-        if resource.custom is not None:
-            warned = resource.custom.deprecation
-            if warned:
-                ask.warn(warned)
+        if resource.deprecation:
+            ask.warn(resource.deprecation)
         if resource.namespaced and not info.namespace and (info.name or info.verb in ("create", "deletecollection")):
             raise no_such_path() if info.name else no_such_method()
         if not resource.namespaced and info.namespace and info.resource != "namespaces":
@@ -165,8 +163,8 @@ class Handlers:
         info = ask.info
         sub = resource.subs.get(info.subresource)
         if sub is None and resource.custom is not None and info.subresource in ("status", "scale"):
-            if resource.custom.deprecation:
-                ask.warn(resource.custom.deprecation)
+            if resource.deprecation:
+                ask.warn(resource.deprecation)
             raise not_found(resource.group, resource.plural, info.name)
         if sub is None or (info.rest and info.subresource != "proxy"):
             raise no_such_path()

@@ -48,6 +48,11 @@ def subdomain(name: str) -> list[str]:
     return _sized(name, 253) + ([] if _SUBDOMAIN.match(name) else [SUBDOMAIN_TEXT])
 
 
+def dotless_label(name: str) -> list[str]:
+    """A DNS label as name of an object: dots have a refusal of their own."""
+    return ["must not contain dots"] if "." in name and _SUBDOMAIN.match(name) else dns_label(name)
+
+
 def dns_label(name: str) -> list[str]:
     return _sized(name, 63) + ([] if _LABEL.match(name) else [LABEL_TEXT])
 

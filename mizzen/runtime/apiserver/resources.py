@@ -52,6 +52,7 @@ class Resource:
     storage_version: str = ""  # "" when this is it
     storage_name: str = ""  # plural.group under which it is stored, when not its own
     custom: Any = None  # the crd.CustomVersion behind it, None for a built-in kind
+    deprecation: str = ""  # a warning that goes with every answer
     fields: Any = None  # what a field selector may name, for custom resources
     collection: Collection = field(init=False, repr=False)
 
@@ -84,6 +85,11 @@ class Resource:
     @property
     def persisted(self) -> bool:
         return "get" in self.verbs or "list" in self.verbs
+
+    @property
+    def kind_group(self) -> str:
+        """The group under which refusals name the kind: that of the stored version."""
+        return "" if self.storage_name == "events" else self.group
 
     def key(self, namespace: str, name: str) -> str:
         return f"{namespace}/{name}" if self.namespaced else name
@@ -154,9 +160,22 @@ def built_in() -> list[Resource]:
     """Every built-in resource, in the order of /apis (groups) and of names within a version."""
     return [
         _review("v1", "Binding", cluster=False),
-        _r("v1", "ComponentStatus", "cs", cluster=True, plural="componentstatuses", verbs=("get", "list")),
+        _r(
+            "v1",
+            "ComponentStatus",
+            "cs",
+            cluster=True,
+            plural="componentstatuses",
+            verbs=("get", "list"),
+            deprecation="v1 ComponentStatus is deprecated in v1.19+",
+        ),
         _r("v1", "ConfigMap", "cm"),
-        _r("v1", "Endpoints", "ep"),
+        _r(
+            "v1",
+            "Endpoints",
+            "ep",
+            deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
+        ),
         _r("v1", "Event", "ev"),
         _r("v1", "LimitRange", "limits"),
         _with(

@@ -116,7 +116,7 @@ async def create_object(
         obj["metadata"]["generation"] = 1
     problems = validate_metadata(obj, resource.namespaced, strategy.name_rule) + strategy.validate(obj)
     if problems:
-        raise refused(resource.group, resource.kind, obj["metadata"].get("name", ""), problems)
+        raise refused(resource.kind_group, resource.kind, obj["metadata"].get("name", ""), problems)
     write.name = obj["metadata"]["name"]
     await parts.admission.validate(write, parts)
     for text in strategy.warnings(obj):
@@ -129,7 +129,7 @@ async def create_object(
     undo = parts.allocators.create(resource, obj)
     problems = strategy.allocate(obj, None)
     if problems:
-        raise refused(resource.group, resource.kind, name, problems)
+        raise refused(resource.kind_group, resource.kind, name, problems)
     if there is not None:
         undo()
         raise exists(resource, name, there)
@@ -237,7 +237,7 @@ async def update_object(
             return item
         problems = strategy_of(resource).allocate(new, old)
         if problems:
-            raise refused(resource.group, resource.kind, ask.info.name, problems)
+            raise refused(resource.kind_group, resource.kind, ask.info.name, problems)
         if ask.dry_run:
             new["metadata"]["resourceVersion"] = str(item.revision)
             new["metadata"] = ordered_metadata(new["metadata"])
@@ -310,7 +310,7 @@ async def _prepared(
     _generation(strategy, new, old, sub)
     problems = _problems(strategy, new, old, sub)
     if problems:
-        raise refused(resource.group, resource.kind, ask.info.name, problems)
+        raise refused(resource.kind_group, resource.kind, ask.info.name, problems)
     await parts.admission.validate(write, parts)
     for text in strategy.warnings(new) if not sub else ():
         ask.warn(text)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from .base import Base, Chain
 from .lifecycle import NamespaceLifecycle
 from .pods import DefaultTolerationSeconds, Priority, RuntimeClass, ServiceAccount, TaintNodesByCondition
+from .small import DefaultIngressClass, DefaultStorageClass, VolumeProtection
 from .webhooks import MutatingWebhook, ValidatingWebhook
 
 
@@ -16,6 +17,9 @@ def default_chain() -> Chain:
         Priority(),
         DefaultTolerationSeconds(),
         RuntimeClass(),
+        DefaultStorageClass(),
+        VolumeProtection(),
+        DefaultIngressClass(),
         MutatingWebhook(),
         ValidatingWebhook(),
     ]

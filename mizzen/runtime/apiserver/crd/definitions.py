@@ -160,7 +160,7 @@ class Definitions:
                 spec["group"], one["name"], names["plural"], custom.kind, spec["scope"] == "Namespaced", tuple(names.get("shortNames") or ()),
                 tuple(names.get("categories") or ()), subs, VERBS, names.get("singular", ""),
             )  # fmt: skip
-            resource.custom = custom
+            resource.custom, resource.deprecation = custom, custom.deprecation
             resource.storage_version = "" if one["name"] == stored else stored
             resource.fields = fields
             made.append(resource)

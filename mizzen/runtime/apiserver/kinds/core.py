@@ -11,7 +11,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem, forbidden_field, invalid, required
-from ..names import dns_label, path_segment, qualified_name
+from ..names import dotless_label, path_segment, qualified_name
 from .base import Object, Strategy, WithStatus, at_least, immutable
 
 if TYPE_CHECKING:
@@ -138,7 +138,7 @@ def _docker(kind: str, data: Object) -> list[Problem]:
 
 
 class Namespace(Strategy):
-    name_rule = staticmethod(dns_label)
+    name_rule = staticmethod(dotless_label)
     status = True
 
     def default(self, obj: Object) -> None:
@@ -158,6 +158,18 @@ class Namespace(Strategy):
 
     def prepare_update(self, ask: Ask, new: Object, old: Object) -> None:
         new["spec"], new["status"] = old.get("spec", {}), old.get("status", {})
+
+    def validate(self, obj: Object) -> list[Problem]:
+        problems: list[Problem] = []
+        for one in (obj.get("spec") or {}).get("finalizers") or ():
+            problems += [invalid("spec.finalizers", one, text) for text in qualified_name(one)]
+            if "/" not in one and one != "kubernetes":
+                problems.append(
+                    invalid(
+                        "spec.finalizers", one, "name is neither a standard finalizer name nor is it fully qualified"
+                    )
+                )
+        return problems
 
     def validate_update(self, new: Object, old: Object) -> list[Problem]:
         return []
@@ -192,8 +204,8 @@ class Node(WithStatus):
         from .podrules import taints
 
         spec = obj.get("spec") or {}
-        problems = taints(spec.get("taints") or [], "spec.taints")
-        cidrs = spec.get("podCIDRs") or []
+        problems = taints(spec.get("taints") or [], "metadata.taints")
+        cidrs = spec.get("podCIDRs") or ([spec["podCIDR"]] if spec.get("podCIDR") else [])
         if len(cidrs) > 2:
             problems.append(invalid("spec.podCIDRs", cidrs, "may specify no more than one CIDR for each IP family"))
         for place, cidr in enumerate(cidrs):
@@ -241,9 +253,7 @@ def _node_resources(status: Object) -> list[Problem]:
     problems: list[Problem] = []
     for key in ("capacity", "allocatable"):
         for name, value in (status.get(key) or {}).items():
-            problems += quantity_problems(
-                f"status.{key}.{name}" if key == "x" else f"status.{key}[{name}]", name, value
-            )
+            problems += quantity_problems(f"status.{key}.{name}", name, value)
     return problems
 
 
@@ -259,7 +269,7 @@ class Event(Strategy):
         # Events about cluster-wide objects live in two namespaces.
         if scoped != namespace and (scoped or namespace not in ("default", "kube-system", "")):
             problems.append(invalid("involvedObject.namespace", scoped, "does not match event.namespace"))
-        return problems + (_new_event(obj) if obj.get("eventTime") or obj.pop("_v1", None) else [])
+        return problems + (_new_event(obj) if obj.get("eventTime") or obj.get("reportingComponent") else [])
 
     def validate_update(self, new: Object, old: Object) -> list[Problem]:
         problems = self.validate(new)
@@ -276,11 +286,7 @@ class Event(Strategy):
             "eventTime",
         ):
             if new.get(key) != old.get(key):
-                shown = {
-                    "involvedObject": "involvedObject",
-                    "message": "note",
-                    "reportingComponent": "reportingController",
-                }.get(key, key)
+                shown = "reportingController" if key == "reportingComponent" else key
                 problems.append(invalid(shown, new.get(key), "field is immutable"))
         return problems
 

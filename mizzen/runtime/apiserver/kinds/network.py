@@ -399,6 +399,3 @@ class Endpoints(Strategy):
         if port.get("protocol") not in ("TCP", "UDP", "SCTP"):
             problems.append(unsupported(f"{path}.protocol", port.get("protocol"), ["SCTP", "TCP", "UDP"]))
         return problems
-
-    def warnings(self, obj: Object) -> list[str]:
-        return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ..allocate import Full
 from ..errors import Problem, duplicate, forbidden_field, invalid, required, unsupported
-from ..names import dns_label, is_ip, qualified_name, subdomain
+from ..names import dns_label, dotless_label, is_ip, qualified_name, subdomain
 from .base import Object, WithStatus, validate_labels
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ OPEN = ("NodePort", "LoadBalancer")
 class Service(WithStatus):
     generations = False
     returns_deleted = True
-    name_rule = staticmethod(dns_label)
+    name_rule = staticmethod(dotless_label)
     allocators: Allocators
 
     def default(self, obj: Object) -> None:

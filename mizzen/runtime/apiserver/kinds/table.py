@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..crd.definitions import Definition
-from . import core, network, policy, workloads
+from . import admissions, core, flow, network, policy, rbac, storage, workloads
 from .base import Strategy
 from .jobs import CronJob, Job
 from .pods import Pod
@@ -39,5 +39,23 @@ STRATEGIES: dict[str, Strategy] = {
     "poddisruptionbudgets.policy": policy.PodDisruptionBudget(),
     "priorityclasses.scheduling.k8s.io": policy.PriorityClass(),
     "runtimeclasses.node.k8s.io": policy.RuntimeClass(),
+    "persistentvolumes": storage.PersistentVolume(),
+    "persistentvolumeclaims": storage.PersistentVolumeClaim(),
+    "storageclasses.storage.k8s.io": storage.StorageClass(),
+    "csidrivers.storage.k8s.io": storage.CSIDriver(),
+    "volumeattachments.storage.k8s.io": storage.VolumeAttachment(),
+    "roles.rbac.authorization.k8s.io": rbac.Role(),
+    "clusterroles.rbac.authorization.k8s.io": rbac.ClusterRole(),
+    "rolebindings.rbac.authorization.k8s.io": rbac.Binding(),
+    "clusterrolebindings.rbac.authorization.k8s.io": rbac.ClusterBinding(),
+    "validatingwebhookconfigurations.admissionregistration.k8s.io": admissions.Webhooks(),
+    "mutatingwebhookconfigurations.admissionregistration.k8s.io": admissions.MutatingWebhooks(),
+    "validatingadmissionpolicies.admissionregistration.k8s.io": admissions.ValidatingPolicy(),
+    "mutatingadmissionpolicies.admissionregistration.k8s.io": admissions.MutatingPolicy(),
+    "validatingadmissionpolicybindings.admissionregistration.k8s.io": admissions.PolicyBinding(),
+    "mutatingadmissionpolicybindings.admissionregistration.k8s.io": admissions.MutatingBinding(),
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io": flow.PriorityLevel(),
+    "flowschemas.flowcontrol.apiserver.k8s.io": flow.FlowSchema(),
+    "certificatesigningrequests.certificates.k8s.io": flow.SigningRequest(),
     "leases.coordination.k8s.io": core.Lease(),
 }

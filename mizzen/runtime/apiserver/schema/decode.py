@@ -237,6 +237,7 @@ READERS: dict[str, Reader] = {
 }
 ZEROS: dict[str, Any] = {
     "string": "",
+    "bytes": "",
     "int32": 0,
     "int64": 0,
     "uint32": 0,

@@ -37,7 +37,7 @@ COLUMNS: dict[str, tuple[str, Cells]] = {
     ),
     "v1 Endpoints": ("Endpoints|Age", cells.endpoints),
     "v1 Event": (
-        "Last Seen|Type|Reason|Object|Subobject*|Source*|Message|First Seen*|Count*:integer|Name*",
+        "Last Seen|Type|Reason|Object|Subobject*|Source*|Message|First Seen*|Count*|Name*",
         cells.event,
     ),
     "v1 LimitRange": ("Created At", cells.created),
@@ -154,7 +154,10 @@ def columns_of(resource: Resource) -> tuple[list[Object], Cells]:
         return columns, make
     key = f"{resource.api_version} {resource.kind}"
     text, make = COLUMNS.get(ALIASES.get(key, key), DEFAULT)
-    return [column(one) for one in text.split("|")], make
+    definitions = [column(one) for one in text.split("|")]
+    if definitions[-1]["name"] == "Name":
+        definitions[-1]["format"] = "name"
+    return definitions, make
 
 
 def table(resource: Resource, items: Sequence[Item], inclusion: str, version: str, metadata: Object) -> Object:
