@@ -91,6 +91,14 @@ def _state(connection: Connection) -> dict[str, str]:
     return {short_name(url): f"{w.status} {w.error or ''}" for url, w in connection.watches.items()}
 
 
+def istiod_on(config: Path, socket: Path, mesh: Path | None = None, ca: Path | None = None) -> Istiod:
+    """An istiod that serves a folder on a socket file, and nothing else."""
+    none = dict.fromkeys(("secure_grpc_addr", "http_addr", "https_addr", "monitoring_addr", "ctrlz_addr"), "")
+    return Istiod(
+        ServerOptions(config_dir=(config,), mesh_config=mesh, ca_dir=ca, grpc_addr=f"unix:{socket}", **none)  # type: ignore[arg-type]
+    )
+
+
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "whole"])
 @pytest.mark.parametrize("case", cases())
 async def test_no_nacks(case: str, delta: bool, tmp_path: Path) -> None:
@@ -99,18 +107,7 @@ async def test_no_nacks(case: str, delta: bool, tmp_path: Path) -> None:
     shutil.copy(CASES / case / "input.yaml", config)
     mesh = CASES / case / "mesh.yaml"
     socket = tmp_path / "xds.sock"
-    istiod = Istiod(
-        ServerOptions(
-            config_dir=(config,),
-            mesh_config=mesh if mesh.exists() else None,
-            grpc_addr=f"unix:{socket}",
-            secure_grpc_addr="",
-            http_addr="",
-            https_addr="",
-            monitoring_addr="",
-            ctrlz_addr="",
-        )
-    )
+    istiod = istiod_on(config, socket, mesh if mesh.exists() else None)
     refused = {}
     try:
         await istiod.start()
@@ -134,3 +131,45 @@ async def test_no_nacks(case: str, delta: bool, tmp_path: Path) -> None:
     finally:
         await istiod.stop()
     assert not refused, "\n".join(f"{where}: {error}" for where, error in refused.items())
+
+
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "whole"])
+async def test_a_new_istiod_adopts_the_proxies_of_the_old_one(delta: bool, tmp_path: Path) -> None:
+    """Traffic's configuration stays while istiod is away; what changed meanwhile is in force when the next one
+    is there.
+    """
+    config, socket, folder = tmp_path / "config", tmp_path / "xds.sock", tmp_path / "envoy"
+    config.mkdir()
+    folder.mkdir()
+    shutil.copy(CASES / "services-only" / "input.yaml", config)
+    proxy = next(p for p in proxies("services-only") if p["type"] == "sidecar")
+    node_id, metadata = node_of(proxy)
+    first = istiod_on(config, socket, ca=tmp_path / "ca")
+    await first.start()
+    identity = f"spiffe://cluster.local/ns/{proxy['namespace']}/sa/{metadata['SERVICE_ACCOUNT']}"
+    async with (
+        SdsServer(folder / "sds.sock", first.authority, identity),
+        Envoy(folder, socket, node_id, metadata, delta=delta) as envoy,
+    ):
+        await settled(first, envoy)
+        before = await envoy.clusters()
+        await first.stop()
+        assert await envoy.clusters() == before, "without istiod the last configuration stays"
+        text = (config / "input.yaml").read_text()
+        documents = [d for d in yaml.safe_load_all(text) if d]
+        gone = next(d for d in documents if d["kind"] == "Service")
+        kept = [d for d in documents if d is not gone]
+        (config / "input.yaml").write_text(yaml.safe_dump_all(kept))
+        second = istiod_on(config, socket, ca=tmp_path / "ca")
+        try:
+            await second.start()
+            connection = await settled(second, envoy)
+            assert not [w.error for w in connection.watches.values() if w.error]
+            host = f"{gone['metadata']['name']}.{gone['metadata']['namespace']}.svc.cluster.local"
+            after = await envoy.clusters()
+            assert any(host in name for name in before)
+            assert not any(host in name for name in after), "removed while istiod was away"
+            kept_names = {name for name in before if host not in name and not name.startswith("inbound|")}
+            assert kept_names <= after
+        finally:
+            await second.stop()

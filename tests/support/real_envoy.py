@@ -13,6 +13,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 ENVOY = Path(sys.executable).parent / "envoy"
 
 
@@ -85,6 +87,16 @@ class Envoy:
         if self._process.returncode is None:
             os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
+
+    async def clusters(self) -> set[str]:
+        """Names of the clusters that Envoy has, from its admin."""
+        connector = aiohttp.UnixConnector(str(self._folder / "admin.sock"))
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get("http://admin/clusters?format=json") as answer,
+        ):
+            found = await answer.json(content_type=None)
+        return {cluster["name"] for cluster in found["cluster_statuses"]}
 
     @property
     def running(self) -> bool:

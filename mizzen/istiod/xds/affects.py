@@ -7,7 +7,8 @@ which kinds each of istiod's generators skips.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Set
+from functools import lru_cache
 
 from mizzen.istiod.hostname import resolve_host
 from mizzen.istiod.node import Node
@@ -103,7 +104,8 @@ def _routes_http_only(change: Change) -> bool:
     return change.kind == "VirtualService" and not any(obj.spec.tcp or obj.spec.tls for obj in found)
 
 
-def _changed_services(before: Snapshot, after: Snapshot) -> set[tuple[str, str]]:
+@lru_cache(maxsize=1)  # asked once for each type of one publication
+def _changed_services(before: Snapshot, after: Snapshot) -> Set[tuple[str, str]]:
     """(host, namespace) of the services whose endpoints differ. Untouched ones are shared between snapshots."""
     old, new = before.registry.endpoints, after.registry.endpoints
     if old is new:
