@@ -102,8 +102,11 @@ class GlobalValues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class IstioCni(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """istio_cni. validate is ours: false leaves istio-validation out, where the runtime itself writes the rules."""
+
     enabled: bool = False
     provider: str = "default"
+    validate: bool = True
 
 
 class WebhookValues(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):

@@ -24,7 +24,8 @@ CUSTOM_BOOTSTRAP = "sidecar.istio.io/bootstrapOverride"
 def sidecar(context: Context) -> Object:
     """See the module."""
     values = context.settings.values
-    inits = [] if context.mode == "NONE" else [interception(context)]
+    without = context.mode == "NONE" or (values.istio_cni.enabled and not values.istio_cni.validate)
+    inits = [] if without else [interception(context)]
     container = proxy_container(context)
     containers = [] if context.native else [container]
     if context.native:
