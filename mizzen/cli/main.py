@@ -47,6 +47,7 @@ COMMANDS: tuple[Entry, ...] = (
         "Versions of this program, the control plane and the proxies",
         INSPECT,
     ),
+    Entry("agent", "mizzen.agent.cli:agent", "Stand beside a proxy in a pod (pilot-agent)", PARTS),
     Entry(
         "iptables", "mizzen.cni.rules.cli:iptables", "Lead a pod's traffic through its sidecar (istio-iptables).", PARTS
     ),
