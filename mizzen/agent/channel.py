@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -119,13 +120,24 @@ def server(services: Mapping[str, Mapping[str, Handler]], path: Path) -> Any:
     for service, methods in services.items():
         handlers = {
             name: grpc.stream_stream_rpc_method_handler(
-                handler, request_deserializer=identity, response_serializer=identity
+                generator(handler), request_deserializer=identity, response_serializer=identity
             )
             for name, handler in methods.items()
         }
         made.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(service, handlers),))
     made.add_insecure_port(f"unix:{os.path.abspath(path)}")
     return made
+
+
+def generator(handler: Handler) -> Handler:
+    """A handler in the one form that grpc.aio knows for streams; it is closed when the stream ends."""
+
+    async def answers(requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+        async with aclosing(handler(requests, context)) as stream:  # type: ignore[type-var]
+            async for answer in stream:
+                yield answer
+
+    return answers
 
 
 def nonce() -> str:

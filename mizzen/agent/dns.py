@@ -13,6 +13,7 @@ import struct
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import cast
 
 import dns.exception
 import dns.flags
@@ -65,9 +66,7 @@ class NameServer:
 
     async def start(self) -> None:
         host, _, port = self._environment.dns_address.rpartition(":")
-        hosts = ["127.0.0.1"] if host == "localhost" else [host.strip("[]")]
-        if host == "localhost" and Path("/proc/net/if_inet6").exists():
-            hosts.append("::1")
+        hosts = ["127.0.0.1", "::1"] if host == "localhost" else [host.strip("[]")]
         loop = asyncio.get_running_loop()
         for address in hosts:
             try:
@@ -75,7 +74,7 @@ class NameServer:
                 self._transports.append(transport)
                 self._servers.append(await asyncio.start_server(self._stream, address, int(port)))
             except OSError as error:
-                if address != "::1":
+                if len(self._servers) == 0:
                     raise
                 log.debug("no DNS on %s: %s", address, error)
 
@@ -157,8 +156,7 @@ class Datagrams(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast(asyncio.DatagramTransport, transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         if self._transport is not None:
@@ -241,7 +239,7 @@ def sized(made: dns.message.Message, query: dns.message.Message, *, tcp: bool) -
         made.flags |= dns.flags.TC
         for rrset in made.answer:
             while len(rrset) > 1:
-                rrset.pop()
+                rrset.pop()  # type: ignore[no-untyped-call]
                 with suppress(dns.exception.TooBig):
                     return made.to_wire(max_size=limit)
         made.answer.clear()
