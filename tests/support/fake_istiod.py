@@ -96,7 +96,7 @@ class FakeIstiod:
         await self._server.stop(None)
 
     async def _check(self, context: Any) -> None:
-        metadata = {key: value for key, value in context.invocation_metadata()}
+        metadata = dict(context.invocation_metadata())
         self.metadata.append(metadata)
         if metadata.get("authorization") != f"Bearer {self.token}":
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no token")
@@ -127,7 +127,9 @@ class FakeIstiod:
             self.requests.append(request)
             if request.response_nonce or request.type_url not in self.resources:
                 continue
-            answer = discovery_pb2.DeltaDiscoveryResponse(system_version_info="1", nonce="n1", type_url=request.type_url)
+            answer = discovery_pb2.DeltaDiscoveryResponse(
+                system_version_info="1", nonce="n1", type_url=request.type_url
+            )
             for name, message in self.resources[request.type_url].items():
                 item = answer.resources.add(name=name, version="1")
                 item.resource.Pack(message)
