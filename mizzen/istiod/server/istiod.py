@@ -19,6 +19,7 @@ from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, To
 from mizzen.istiod.ca.authority import Authority, serving_names
 from mizzen.istiod.ca.persist import FolderKeeper, Keeper, NowhereKeeper, SecretKeeper
 from mizzen.istiod.config.files import DirectorySource
+from mizzen.istiod.config.jwks import JwksSource
 from mizzen.istiod.config.kubernetes import KubernetesSource
 from mizzen.istiod.config.store import ConfigStore
 from mizzen.istiod.debug.endpoints import Debug
@@ -133,6 +134,7 @@ class Istiod:
         tls = [*webhooks, *ready_routes(self._not_ready)]
         await self._http.start("https", tls, https_context(chain, key))
         await self._http.start("ctrlz", controlz_routes(version))
+        self._spawn(JwksSource(self.store).run(), "key sets")
         self._spawn(self._pushes.run(), "pushes")
         self._spawn(self._pushes.tidy(), "tidying")
         self._spawn(self._renew_root(authority), "root rotation")

@@ -75,7 +75,7 @@ class Snapshot:
     """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads.
 
     memo: results of pure functions by what they were made from, handed on to the next snapshot; local: results that hold for
-    this snapshot alone; keys: JWKS text by the URI that it was fetched from (build's caller fetches).
+    this snapshot alone; keys: JWKS text by where it was fetched from.
     """
 
     mesh: MeshConfig
@@ -103,20 +103,13 @@ class Snapshot:
         self._scopes: dict[tuple[str, str, int], Scope] = {}
         self.memo = Memo()
         self.local = Memo()
-        self.keys: Mapping[str, str] = {}
+        self.keys: Mapping[str, str] = {name: obj.text for (_, name), obj in objects.table("Jwks").items()}
         self.translated = Translated()
 
     @classmethod
-    def build(
-        cls,
-        objects: Iterable[Any],
-        mesh: MeshConfig,
-        options: Options = Options(),
-        keys: Mapping[str, str] | None = None,
-    ) -> Snapshot:
-        """The snapshot of all objects given, each a typed Istio or lightkube struct. keys: see the class."""
+    def build(cls, objects: Iterable[Any], mesh: MeshConfig, options: Options = Options()) -> Snapshot:
+        """The snapshot of all objects given, each a typed Istio or lightkube struct, or a fetched key set."""
         new = cls(mesh, options, objects if isinstance(objects, Objects) else Objects.of(objects))
-        new.keys = keys or {}
         identity = Identity(
             new.trust_domain, options.cluster_id, options.network, options.domain, options.default_target_ports
         )
@@ -141,7 +134,6 @@ class Snapshot:
         changes = list(changes)
         kinds = {change.kind for change in changes}
         new = Snapshot(self.mesh, self.options, self.objects.after(changes))
-        new.keys = self.keys
         new.registry = self.registry.updated(new.objects, changes)
         if new.registry.services is self.registry.services:
             new.exports = self.exports

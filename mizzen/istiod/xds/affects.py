@@ -17,16 +17,16 @@ from mizzen.istiod.registry.model import Resolution
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, NDS, RDS, SDS
 
-SECURITY = frozenset({"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy"})
+SECURITY = frozenset({"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy", "Jwks"})
 WORKLOADS = frozenset({"EndpointSlice", "Pod", "WorkloadEntry"})
 EXTENSIONS = frozenset({"Telemetry", "WasmPlugin", "TrafficExtension"})
 
 # What cannot change a resource of the type, whatever the object says.
 IGNORED: dict[str, frozenset[str]] = {
     EDS: EXTENSIONS
-    | {"Gateway", "VirtualService", "WorkloadGroup", "AuthorizationPolicy", "RequestAuthentication"}
+    | {"Gateway", "VirtualService", "WorkloadGroup", "AuthorizationPolicy", "RequestAuthentication", "Jwks"}
     | {"Secret", "ConfigMap", "ProxyConfig", "EnvoyFilter"},
-    CDS: EXTENSIONS | {"WorkloadGroup", "AuthorizationPolicy", "RequestAuthentication", "Secret", "ConfigMap"},
+    CDS: EXTENSIONS | {"WorkloadGroup", "AuthorizationPolicy", "RequestAuthentication", "Jwks", "Secret", "ConfigMap"},
     LDS: frozenset({"WorkloadGroup", "ProxyConfig"}),
     RDS: SECURITY | EXTENSIONS | {"WorkloadGroup", "Secret", "ConfigMap", "ProxyConfig"},
     NDS: SECURITY

@@ -16,6 +16,7 @@ from envoy.extensions.filters.http.jwt_authn.v3 import config_pb2
 from google.protobuf import empty_pb2
 
 from mizzen.api.istio.security import JWTRule, RequestAuthentication
+from mizzen.istiod.jwks import source_of
 
 NAME = "envoy.filters.http.jwt_authn"
 PAYLOAD = "payload"
@@ -25,7 +26,7 @@ Requirement = config_pb2.JwtRequirement
 
 
 def jwt_authn(objects: Iterable[RequestAuthentication], keys: Mapping[str, str], sidecar: bool) -> Any:
-    """The filter's config. keys: JWKS text by its URI; a rule whose keys are not there lets no token pass."""
+    """The filter's config. keys: JWKS text by where it comes from; a rule whose keys are not there lets no token pass."""
     rules = sorted((rule for obj in objects for rule in obj.spec.jwt_rules), key=lambda rule: rule.issuer or "")
     if not rules:
         return None
@@ -67,7 +68,7 @@ def _provider(rule: JWTRule, keys: Mapping[str, str], sidecar: bool) -> Any:
         provider.claim_to_headers.add(header_name=claim.header, claim_name=claim.claim)
     words = sorted({*SPACE_DELIMITED, *rule.space_delimited_claims})
     provider.normalize_payload_in_metadata.space_delimited_claims.extend(words)
-    text = rule.jwks or keys.get(rule.jwks_uri or "") or unmatchable_keys(rule.jwks_uri or "")
+    text = rule.jwks or keys.get(source_of(rule)) or unmatchable_keys(rule.jwks_uri or "")
     provider.local_jwks.CopyFrom(base_pb2.DataSource(inline_string=text))
     return provider
 
