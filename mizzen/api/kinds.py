@@ -291,15 +291,18 @@ def _refuse_first(type_: type[msgspec.Struct], obj: Mapping[str, Any], path: str
         raise error
 
 
-def without_nulls(value: Any) -> Any:
-    """A JSON value without the fields that are null: as good as absent where a field may stand."""
-    if isinstance(value, Mapping):
-        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+def _without_nulls(written: Any, value: Any) -> Any:
+    """The JSON of a value without the fields that are None; free-form JSON stays as it is."""
+    if isinstance(value, msgspec.Struct):
+        fields = ((field.encode_name, getattr(value, field.name)) for field in msgspec.structs.fields(value))
+        return {name: _without_nulls(written[name], entry) for name, entry in fields if written.get(name) is not None}
+    if isinstance(value, dict):
+        return {key: _without_nulls(entry, value[key]) if key in value else entry for key, entry in written.items()}
     if isinstance(value, list | tuple):
-        return [without_nulls(entry) for entry in value]
-    return value
+        return [_without_nulls(entry, of) for entry, of in zip(written, value, strict=True)]
+    return written
 
 
 def encode(obj: msgspec.Struct) -> dict[str, Any]:
     """The JSON object of a typed object: fields with proto's defaults and Nones are left out."""
-    return without_nulls(msgspec.to_builtins(obj, enc_hook=enc_hook))  # type: ignore[no-any-return]
+    return _without_nulls(msgspec.to_builtins(obj, enc_hook=enc_hook), obj)  # type: ignore[no-any-return]
