@@ -68,7 +68,9 @@ def bootstrap(
         "application_log_config": {"log_format": log_format(log_as_json)},
         "node": node_json(node),
         "layered_runtime": layered_runtime(config),
-        "stats_config": stats_config(config, notes, node.ips, connections=environment.exit_on_zero_connections),
+        "stats_config": stats_config(
+            config, notes, node.ips, connections=environment.exit_on_zero_connections, lean=lean
+        ),
         "admin": admin(config, local),
         "dynamic_resources": dynamic_resources(environment),
         "overload_manager": overload_manager(config, node),

@@ -14,7 +14,7 @@ ADDRESS = r"[_.[:digit:]]*|[_\[\]aAbBcCdDeEfF[:digit:]]*"
 TAGS: tuple[tuple[str, str], ...] = (
     ("cluster_name", r"^cluster\.((.+?);\.)"),
     ("tcp_prefix", r"^tcp\.((.*?)\.)\w+?$"),
-    ("response_code", r"(response_code=\.=(.+?);\.;)|_rq(_(\d{3}))$"),
+    ("response_code", r"_rq(_(\d{3}))$"),
     ("response_code_class", r"_rq(_(\dxx))$"),
     ("http_conn_manager_listener_prefix", rf"^listener\..*?\.http\.((({ADDRESS}))\.)"),
     ("http_conn_manager_prefix", rf"^http\.((({ADDRESS}))\.)"),
@@ -52,11 +52,12 @@ def words(text: str) -> list[str]:
 
 
 def stats_config(
-    config: Mapping[str, Any], annotations: Mapping[str, str], ips: Sequence[str], *, connections: bool
+    config: Mapping[str, Any], annotations: Mapping[str, str], ips: Sequence[str], *, connections: bool, lean: bool
 ) -> Json:
-    """connections: whether active connections are kept too, for a drain that waits for them."""
+    """connections: whether active connections are kept too, for a drain that waits for them. lean: without the tags
+    that only names made by Istio's own filters carry."""
     extra = [*config.get("extraStatTags", ()), *words(annotations.get(f"{PREFIX}extraStatTags", ""))]
-    named = [(tag, rf"({tag}=\.=(.*?);\.;)") for tag in dict.fromkeys([*ISTIO_TAGS, *extra])]
+    named = [(tag, rf"({tag}=\.=(.*?);\.;)") for tag in dict.fromkeys([*([] if lean else ISTIO_TAGS), *extra])]
     tags = [{"tag_name": name, "regex": regex} for name, regex in (*TAGS, *named, *LATE_TAGS)]
     result: Json = {"use_all_default_tags": False, "stats_tags": tags}
     result["stats_matcher"] = {"inclusion_list": {"patterns": inclusion(config, annotations, ips, connections)}}

@@ -6,6 +6,7 @@ What was once seen is not asked again, as in Istio. Not here: serving the answer
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from urllib.parse import quote
 
 from mizzen.agent.http1 import fetch
 from mizzen.api.errors import PeerError
@@ -31,14 +32,14 @@ class EnvoyProbe:
         """None when ready, else why not."""
         try:
             if not self._updated:
-                stats = await self._stats(FILTER)
+                stats = await self._stats(f"usedonly&filter={quote(FILTER)}")
                 missing = [name for name in UPDATES if stats.get(name, 0) < 1]
                 if missing:
                     rejected = {name: stats.get(name.replace("success", "rejected"), 0) for name in missing}
                     return f"config not fully received from XDS server: waiting for {rejected}"
                 self._updated = True
             if not self._live:
-                stats = await self._stats(READY_FILTER)
+                stats = await self._stats(f"filter={quote(READY_FILTER)}")  # a state of 0 may count as unused
                 if stats.get(STATE) != LIVE:
                     return f"server is not live, current state is {stats.get(STATE)}"
                 if stats.get(WORKERS) != 1:
@@ -48,11 +49,8 @@ class EnvoyProbe:
             return f"the proxy's admin port does not answer: {error or type(error).__name__}"
         return None
 
-    async def _stats(self, pattern: str) -> dict[str, int]:
-        from urllib.parse import quote
-
-        path = f"/stats?usedonly&filter={quote(pattern)}"
-        return read_stats((await fetch("127.0.0.1", self._port, path, timeout_s=TIMEOUT_S)).body.decode())
+    async def _stats(self, query: str) -> dict[str, int]:
+        return read_stats((await fetch("127.0.0.1", self._port, f"/stats?{query}", timeout_s=TIMEOUT_S)).body.decode())
 
 
 def read_stats(text: str) -> dict[str, int]:
