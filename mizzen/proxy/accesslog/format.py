@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from mizzen.proxy.accesslog.codegen import generated, register
 from mizzen.proxy.accesslog.operators import PLAIN, WITH_ARGUMENT, Getter, as_text
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.http.info import StreamInfo
@@ -38,6 +39,7 @@ def operator(name: str, argument: str | None, length: int | None) -> Getter:
     if getter is None:
         raise ConfigError(f"Not supported field in StreamInfo: {name}")
     if length is None:
+        register(name, argument, getter)
         return getter
 
     def cut(info: StreamInfo) -> str | None:
@@ -76,17 +78,7 @@ def join(parts: list[str | Getter], missing: str) -> TextFormat:
         if isinstance(only, str):
             return lambda info: only
         return lambda info: missing if (value := as_text(only(info))) is None else value
-    template = "".join(part.replace("%", "%%") if isinstance(part, str) else "%s" for part in parts)
-    getters = tuple(part for part in parts if not isinstance(part, str))
-
-    def render(info: StreamInfo) -> str:
-        values = [getter(info) for getter in getters]
-        for i, value in enumerate(values):
-            if value.__class__ is not str:
-                values[i] = missing if value is None else value if value.__class__ is int else as_text(value)
-        return template % tuple(values)
-
-    return render
+    return generated(parts, missing)
 
 
 def text_format(text: str, omit_empty: bool = False) -> TextFormat:

@@ -10,6 +10,7 @@ Source: RFC 9112 and Envoy's Balsa based parser, whose verdicts tests/answers ho
 from __future__ import annotations
 
 import re
+from typing import Any
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
@@ -53,23 +54,6 @@ METHODS = frozenset(
         "M-SEARCH",
     ]
 )
-TOKEN = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
-# bytes that a head may hold: printable ASCII, obs-text, tab, CR and LF
-PLAIN = bytes([9, 10, 13, *range(32, 127), *range(128, 256)])
-HOST_CHARS = re.compile(r"[A-Za-z0-9\-._~!$&'()*+,;=:%@\[\]]*")
-
-_names: dict[str, str] = {}  # header names as sent -> lower case; only valid ones, bounded
-MAX_NAMES = 4096
-
-
-def header_name(sent: str) -> str | None:
-    """The lower-case form of a valid header name, None for one that is no token."""
-    if TOKEN.fullmatch(sent) is None:
-        return None
-    lower = sent.lower()
-    if len(_names) < MAX_NAMES:
-        _names[sent] = lower
-    return lower
 
 
 def head_end(data: bytes | bytearray, start: int = 0) -> tuple[int, int]:
@@ -84,40 +68,48 @@ def head_end(data: bytes | bytearray, start: int = 0) -> tuple[int, int]:
     return best
 
 
+LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+Field = tuple[str, str]
+# whole lines that were read before -> their field: heads repeat most of their lines. Only valid ones, bounded.
+_lines: dict[str, Field] = {}
+MAX_LINES, MAX_LINE = 8192, 256
+
+
+def field_of(line: str) -> Field | None:
+    """The field of a line that needs no mending; None for any other."""
+    matched = LINE.fullmatch(line)
+    if matched is None:
+        return None
+    field = (matched[1].lower(), matched[2].rstrip(" \t"))
+    if len(line) <= MAX_LINE:
+        if len(_lines) >= MAX_LINES:
+            _lines.clear()
+        _lines[line] = field
+    return field
+
+
 def fields_of(lines: list[str], start: int) -> tuple[dict[str, str], dict[str, list[str]] | None] | None:
     """Fields of lines that need no mending; None when one of them does."""
-    d: dict[str, str] = {}
-    more: dict[str, list[str]] | None = None
-    names = _names
-    for i in range(start, len(lines)):
-        sent, colon, value = lines[i].partition(":")
-        name = names.get(sent)
-        if name is None:
-            name = header_name(sent)
-            if name is None:
+    known = _lines
+    pairs: list[Field] = []
+    for line in lines[start:] if start else lines:
+        field = known.get(line)
+        if field is None:
+            field = field_of(line)
+            if field is None:
                 return None
-        if not colon:
-            return None
-        value = value.strip(" \t")
+        pairs.append(field)
+    d = dict(pairs)
+    if len(d) == len(pairs):
+        return d, None
+    d = {}
+    more: dict[str, list[str]] = {}
+    for name, value in pairs:
         if name in d:
-            if more is None:
-                more = {}
             more.setdefault(name, [d[name]]).append(value)
         else:
             d[name] = value
     return d, more
-
-
-def split_head(head: bytes) -> list[str] | None:
-    """The lines of a head that is plain; None when some byte of it needs care."""
-    if head.translate(None, PLAIN):
-        return None
-    text = head.decode("latin-1")
-    lines = text.split("\r\n")
-    ends = len(lines) - 1
-    if text.count("\n") != ends or text.count("\r") != ends:
-        return None
-    return lines
 
 
 def lenient_lines(head: bytes) -> list[str]:
@@ -152,16 +144,26 @@ def parse_request(head: bytes) -> tuple[RequestHeaders, str]:
 
     Raises CodecError; `status` 426 for a version that HTTP/1.1 does not know is the caller's business.
     """
-    lines = split_head(head)
-    fields = fields_of(lines, 1) if lines is not None else None
-    if lines is None or fields is None:
+    lines = head.decode("latin-1").split("\r\n")
+    line = lines.pop(0)
+    fields = fields_of(lines, 0)
+    start: Any
+    if fields is None or "\n" in line:
         lines = lenient_lines(head)
         start = request_line(lines[0])
         fields = lenient_fields(lines)
     else:
-        start = lines[0].split(" ")  # type: ignore[assignment]
-        if len(start) != 3 or start[0] not in METHODS or start[2] != "HTTP/1.1" or not start[1].isascii():
-            start = request_line(lines[0])
+        start = line.split(" ")
+        if (
+            len(start) != 3
+            or start[2] != "HTTP/1.1"
+            or start[0] not in METHODS
+            or not start[1].isascii()
+            or not start[1].isprintable()
+        ):
+            if "\0" in line:
+                raise CodecError("http1.invalid_characters")
+            start = request_line(line)
     d, more = fields
     host = d.pop("host", None)
     if more is not None and "host" in more:
@@ -193,12 +195,13 @@ STATUS_LINE = re.compile(r"HTTP/1\.([01]) +(\d{3})(?: .*)?")
 
 def parse_response(head: bytes) -> tuple[ResponseHeaders, int]:
     """Fields and minor version of a response head. Raises CodecError."""
-    lines = split_head(head)
-    fields = fields_of(lines, 1) if lines is not None else None
-    if lines is None or fields is None:
+    lines = head.decode("latin-1").split("\r\n")
+    start = lines[0]
+    fields = fields_of(lines, 1)
+    if fields is None or "\n" in start:
         lines = lenient_lines(head)
         fields = lenient_fields(lines)
-    start = lines[0]
+        start = lines[0]
     if start[:9] == "HTTP/1.1 " and start[9:12].isdecimal() and start[12:13] in (" ", ""):
         status, minor = int(start[9:12]), 1
     else:

@@ -155,7 +155,7 @@ class RouteCompiler:
             )
             clusters.append((lambda request: True, other))
         vhost.virtual_clusters = tuple(clusters)
-        vhost.routes = tuple(self._route(each, vhost) for each in message.routes)
+        vhost.set_routes(tuple(self._route(each, vhost) for each in message.routes))
         return vhost
 
     def _route(self, message: Any, vhost: VirtualHost) -> Route:

@@ -182,11 +182,9 @@ class Exchange:
             self.limit = (
                 stream.route.buffer_limit if stream.route.buffer_limit is not None else stream.codec.buffer_limit
             )
-            for name in retry.ASKING:
-                if name in d:
+            if not retry.STRIPPED_SET.isdisjoint(d):
+                for name in retry.STRIPPED:
                     headers.remove(name)
-            for name in ("x-envoy-retriable-status-codes", "x-envoy-retriable-header-names"):
-                d.pop(name, None)
         if vhost.attempt_count:
             headers.set("x-envoy-attempt-count", "1")
         if vhost.virtual_clusters:

@@ -133,12 +133,15 @@ class RetryPolicy:
 
 NONE = RetryPolicy()
 ASKING = ("x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries")
+ASKING_SET = frozenset(ASKING)
+STRIPPED = (*ASKING, "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names")
+STRIPPED_SET = frozenset(STRIPPED)
 
 
 def for_request(policy: RetryPolicy | None, request: RequestHeaders) -> RetryPolicy | None:
     """The policy with what the request's headers add; None when nothing is retried."""
     d = request.d
-    if not any(name in d for name in ASKING):
+    if ASKING_SET.isdisjoint(d):
         if policy is None or not policy.on:
             return None
     else:

@@ -290,12 +290,14 @@ class VirtualHost:
         "require_tls",
         "routes",
         "table",
+        "table_rows",
         "virtual_clusters",
     )
 
     def __init__(self, name: str) -> None:
         self.name = name
         self.routes: tuple[Route, ...] = ()
+        self.table_rows = ()
         self.require_tls = 0
         self.attempt_count = False
         self.attempt_count_in_response = False
@@ -315,10 +317,33 @@ class VirtualHost:
             path = path[:mark]
         if self.table.strip_path_parameters and ";" in path:
             path = "/".join(segment.partition(";")[0] for segment in path.split("/"))
-        for route in self.routes:
-            if route.match.matches(path, request, stream):
+        for match, kind, text, route in self.table_rows:
+            if kind == PREFIX:
+                if not path.startswith(text):
+                    continue
+                if match is None:
+                    return route
+            elif kind == PATH:
+                if path != text:
+                    continue
+                if match is None:
+                    return route
+            if match.matches(path, request, stream):
                 return route
         return None
+
+    def set_routes(self, routes: tuple[Route, ...]) -> None:
+        """The routes, and rows of them for `find`: those that ask for nothing but a path have no match to call."""
+        self.routes = routes
+        self.table_rows: Any = tuple(
+            (
+                None if r.match.plain and not r.match.headers and r.match.kind != OTHER else r.match,
+                r.match.kind,
+                r.match.text,
+                r,
+            )
+            for r in routes
+        )
 
 
 class RouteTable:

@@ -45,6 +45,7 @@ class H1Client:
         "paused_reading",
         "pool",
         "requests",
+        "seen",
         "sent_end",
         "started",
         "state",
@@ -73,6 +74,7 @@ class H1Client:
         self.method = ""
         self.upgrade = False
         self.requests = 0
+        self.seen = 0
         self.started = time.monotonic()
         self.timer: Any = None
         self.tls: Any = None
@@ -292,18 +294,20 @@ class H1Client:
             pool.give_back(self)
         else:
             pool.idle.append(self)
-        idle = pool.cluster.http.idle_timeout
-        if idle:
-            self._arm_idle(idle)
+        if self.timer is None and pool.cluster.http.idle_timeout:
+            self._arm_idle(pool.cluster.http.idle_timeout)
 
     def _arm_idle(self, idle_s: float) -> None:
-        loop = self.pool.cluster.loop
-        if self.timer is None:
-            self.timer = loop.call_later(idle_s, self._idle_check, time.monotonic() + idle_s)
+        """One timer for as long as the connection lives; it looks how long nothing was asked."""
+        self.seen = self.requests
+        self.timer = self.pool.cluster.loop.call_later(idle_s, self._idle_check)
 
-    def _idle_check(self, deadline: float) -> None:
+    def _idle_check(self) -> None:
         self.timer = None
-        if self.up is not None or self.transport is None:
+        if self.transport is None:
+            return
+        if self.up is not None or self.requests != self.seen:
+            self._arm_idle(self.pool.cluster.http.idle_timeout)
             return
         self.pool.stats.upstream_cx_idle_timeout += 1
         self.close()
@@ -326,8 +330,6 @@ class H1Client:
     # --- the router's side ---
 
     def attach(self, up: Any) -> None:
-        if self.timer is not None:
-            self._cancel_timer()
         self.up = up
         self.requests += 1
         self.state = HEAD
