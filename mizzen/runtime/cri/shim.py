@@ -25,6 +25,7 @@ import subprocess
 import sys
 import termios
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -407,7 +408,12 @@ class Shim:
     def serve(self) -> None:
         while self.running:
             for key, mask in self.loop.select(0.05 if self.stuck else None):
-                key.data(mask)
+                if self.loop.get_map().get(key.fd) is not key:
+                    continue  # an event before it in this round has closed or replaced it
+                try:
+                    key.data(mask)
+                except Exception:  # the one place: one container's trouble must not end all others' supervisor
+                    traceback.print_exc()
             for container in tuple(self.stuck):
                 self.stuck.discard(container)
                 container.push()
