@@ -166,12 +166,14 @@ class Client:
         path = resource.path(namespace or _namespace(obj))
         if subresource:
             path = resource.path(namespace or _namespace(obj), key_of(obj).name, subresource)
-        return await self._object("POST", path, _query(dryRun="All" if dry_run else ""), obj)
+        body = obj if subresource else _typed(resource, obj)
+        return await self._object("POST", path, _query(dryRun="All" if dry_run else ""), body)
 
     async def update(self, resource: Resource, obj: Object, *, subresource: str = "") -> Object:
         """PUT: the whole object; a resourceVersion in it makes the server refuse (409) if it has changed since."""
         key = key_of(obj)
-        return await self._object("PUT", resource.path(key.namespace, key.name, subresource), None, obj)
+        path = resource.path(key.namespace, key.name, subresource)
+        return await self._object("PUT", path, None, _typed(resource, obj))
 
     async def update_status(self, resource: Resource, obj: Object) -> Object:
         return await self.update(resource, obj, subresource="status")
@@ -200,8 +202,9 @@ class Client:
     async def apply(self, resource: Resource, obj: Object, *, field_manager: str, force: bool = True) -> Object:
         """Server-side apply of an object."""
         key = key_of(obj)
+        typed = _typed(resource, obj)
         return await self.patch(
-            resource, key.name, obj, key.namespace, type="apply", field_manager=field_manager, force=force
+            resource, key.name, typed, key.namespace, type="apply", field_manager=field_manager, force=force
         )
 
     async def delete(
@@ -311,6 +314,15 @@ def _endpoint(server: str) -> tuple[str | None, str]:
 
 def _query(**fields: str) -> dict[str, str]:
     return {name: value for name, value in fields.items() if value}
+
+
+def _typed(resource: Resource, obj: Object) -> Object:
+    """The object with its apiVersion and kind, which a server wants to see in it."""
+    return obj if "kind" in obj and "apiVersion" in obj else {**_kind(resource), **obj}
+
+
+def _kind(resource: Resource) -> Object:
+    return {"apiVersion": resource.api_version, "kind": resource.kind}
 
 
 def _namespace(obj: Object) -> str | None:

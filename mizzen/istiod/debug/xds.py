@@ -23,7 +23,6 @@ import mizzen
 from mizzen.istiod.ca import spiffe
 from mizzen.istiod.debug.config_dump import dumps
 from mizzen.istiod.debug.endpoints import Debug, DebugError, answer, is_proxy
-from mizzen.istiod.node import Node
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.server import Refused
 from mizzen.istiod.xds.types import DEBUG
@@ -46,9 +45,7 @@ class XdsDebug:
         }
         self.identifier = json.dumps({"Component": "istiod", "ID": identity, "Info": info})
 
-    def __call__(
-        self, type_url: str, names: tuple[str, ...], node: Node, identities: tuple[str, ...] | None, delta: bool
-    ) -> bytes:
+    def __call__(self, type_url: str, names: tuple[str, ...], identities: tuple[str, ...] | None, delta: bool) -> bytes:
         """One response. Raises Refused."""
         if delta:
             raise Refused(grpc.StatusCode.UNIMPLEMENTED, f"{type_url}: debugging is state of the world only")

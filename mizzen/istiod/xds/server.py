@@ -38,8 +38,8 @@ class Refused(Exception):
 
 Authenticate = Callable[[Any], Awaitable[tuple[str, ...] | None]]
 """From a grpc.aio context: the SPIFFE identities proven, () for none, None on a port without authentication."""
-Debug = Callable[[str, tuple[str, ...], Node, tuple[str, ...] | None, bool], bytes]
-"""(type URL, names, node, identities, delta) → one response, serialised. Raises Refused."""
+Debug = Callable[[str, tuple[str, ...], tuple[str, ...] | None, bool], bytes]
+"""(type URL, names, identities, delta) → one response, serialised. Raises Refused."""
 
 
 class AdsService:
@@ -89,10 +89,10 @@ class Stream:
         first = await self._first()
         if first is None:
             return
-        node = from_xds(first.node)
-        if is_debug(first.type_url):
-            await self._debug_only(first, node, identities)
+        if is_debug(first.type_url):  # a tool, which is no proxy: its node need not be one
+            await self._debug_only(first, identities)
             return
+        node = from_xds(first.node)
         identity = authorize(node, identities)
         connection = self._hub.connect(node, identity, self._context.peer(), self._delta)
         connection.wake = self._wake.set
@@ -146,7 +146,7 @@ class Stream:
                 await self._context.write(message)
             await self._wake.wait()
 
-    async def _debug_only(self, first: Any, node: Node, identities: tuple[str, ...] | None) -> None:
+    async def _debug_only(self, first: Any, identities: tuple[str, ...] | None) -> None:
         """A stream of a debugging tool: each request is answered on its own, nothing is pushed."""
         message: Any = first
         while message is not END and message is not None:
@@ -154,7 +154,7 @@ class Stream:
                 if self._debug is None:
                     raise Refused(grpc.StatusCode.UNIMPLEMENTED, "no debug generator")
                 names = message.resource_names_subscribe if self._delta else message.resource_names
-                await self._context.write(self._debug(message.type_url, tuple(names), node, identities, self._delta))
+                await self._context.write(self._debug(message.type_url, tuple(names), identities, self._delta))
             message = await self._context.read()
 
 
