@@ -180,7 +180,7 @@ def from_xds(node: Any) -> Node:
         raise PeerError("missing node information")
     place = Locality(node.locality.region, node.locality.zone, node.locality.sub_zone)
     names = frozenset(extension.name for extension in node.extensions) or None
-    return parse_node(node.id, json_format.MessageToDict(node.metadata), place, names, node.cluster)
+    return parse_node(node.id, whole_numbers(json_format.MessageToDict(node.metadata)), place, names, node.cluster)
 
 
 def locality_of(labels: Mapping[str, Any]) -> Locality | None:
@@ -202,3 +202,14 @@ def is_ip(text: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def whole_numbers(value: Any) -> Any:
+    """A Struct's value with whole numbers as integers: on the wire all its numbers are floats."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, dict):
+        return {key: whole_numbers(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [whole_numbers(item) for item in value]
+    return value
