@@ -59,7 +59,7 @@ async def _one(channel: Any, token: str | None, type_url: str, names: Sequence[s
         response_deserializer=discovery_pb2.DiscoveryResponse.FromString,
     )(metadata=[("authorization", f"Bearer {token}")] if token else None, timeout=where.timeout_s)
     request = discovery_pb2.DiscoveryRequest(type_url=type_url, resource_names=names)
-    request.node.id = "debug~0.0.0.0~istioctl~cluster.local"
+    request.node.id = "sidecar~0.0.0.0~istioctl~cluster.local"
     request.node.metadata.update({"GENERATOR": "event", "NAMESPACE": where.istio_namespace})
     try:
         await call.write(request)
