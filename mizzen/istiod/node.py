@@ -133,15 +133,6 @@ class Node(msgspec.Struct, frozen=True):
         return self.extensions is None or extension in self.extensions
 
 
-def whole_numbers(value: Any) -> Any:
-    """A google.protobuf.Struct's JSON with its whole numbers as integers: Struct knows only doubles."""
-    if isinstance(value, dict):
-        return {key: whole_numbers(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [whole_numbers(item) for item in value]
-    return int(value) if isinstance(value, float) and value.is_integer() else value
-
-
 def parse_node(
     node_id: str,
     metadata: Mapping[str, Any],
