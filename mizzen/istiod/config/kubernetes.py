@@ -16,7 +16,19 @@ from mizzen.istiod.config.store import ConfigStore, rough_key
 from mizzen.kube import Change, Client, Informer, Object, Resource
 from mizzen.kube.resource import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 
-KUBERNETES: tuple[Resource, ...] = (NAMESPACES, NODES, PODS, SERVICES, ENDPOINT_SLICES, SECRETS, CONFIG_MAPS)
+INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", True, "Ingress")
+INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", False, "IngressClass")
+KUBERNETES: tuple[Resource, ...] = (
+    NAMESPACES,
+    NODES,
+    PODS,
+    SERVICES,
+    ENDPOINT_SLICES,
+    SECRETS,
+    CONFIG_MAPS,
+    INGRESSES,
+    INGRESS_CLASSES,
+)
 
 # Secrets that are no certificates of the mesh; a large cluster is full of them.
 IGNORED_SECRETS = frozenset(
@@ -40,10 +52,10 @@ META = (
 
 
 def istio_resources() -> list[Resource]:
-    """Every Istio kind, in its storage version."""
+    """Every kind of Istio and of the Gateway API, in its storage version."""
     return [
         Resource(kind.group, kind.storage_version, kind.plural, kind.namespaced, kind.kind)
-        for kind in kinds.ISTIO_KINDS
+        for kind in (*kinds.ISTIO_KINDS, *kinds.GATEWAY_API_KINDS)
     ]
 
 

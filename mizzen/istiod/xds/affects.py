@@ -10,11 +10,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Set
 from functools import lru_cache
 
+from mizzen.istiod import gateway_api, ingress
 from mizzen.istiod.hostname import resolve_host
 from mizzen.istiod.node import Node
 from mizzen.istiod.objects import Change
 from mizzen.istiod.registry.model import Resolution
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.snapshot.snapshot import TRANSLATED_FROM
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, NDS, RDS, SDS
 
 SECURITY = frozenset({"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy", "Jwks"})
@@ -82,6 +84,8 @@ def names(
     type_url: str, changes: Collection[Change], before: Snapshot | None, after: Snapshot
 ) -> Collection[str] | None:
     """The names of a type that the changes may touch (hosts, for EDS); None = all of them."""
+    if before is not None and _translated(changes, before, after):
+        return None if type_url != EDS else _endpoint_hosts(changes, before, after)
     only, ignored = ONLY.get(type_url), IGNORED.get(type_url, frozenset())
     relevant = [c for c in changes if (c.kind in only if only is not None else c.kind not in ignored)]
     if not relevant or before is None:
@@ -93,6 +97,13 @@ def names(
     if all(change.kind in WORKLOADS for change in relevant):
         return () if type_url == RDS or not _seen_beyond_endpoints(before, after) else None
     return None
+
+
+def _translated(changes: Iterable[Change], before: Snapshot, after: Snapshot) -> bool:
+    """Whether Gateways and VirtualServices translated from the Gateway API or Ingresses may differ."""
+    kinds = gateway_api.KINDS | ingress.KINDS
+    there = any(snap.objects.table(kind) for snap in (before, after) for kind in kinds)
+    return there and any(change.kind in TRANSLATED_FROM for change in changes)
 
 
 def _routes_http_only(change: Change) -> bool:
