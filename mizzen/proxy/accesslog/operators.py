@@ -360,8 +360,13 @@ def start_time(argument: str) -> Getter:
 
 
 def structure(value: Any) -> Any:
+    """A value of metadata as JSON shows it: whole numbers without a fraction, members in order of their names."""
     if isinstance(value, float) and value.is_integer():
         return int(value)
+    if isinstance(value, dict):
+        return {key: structure(value[key]) for key in sorted(value)}
+    if isinstance(value, list):
+        return [structure(item) for item in value]
     return value
 
 

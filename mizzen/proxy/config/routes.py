@@ -23,6 +23,7 @@ from mizzen.proxy.config.matchers import (
     runtime_fraction,
     string_matcher,
 )
+from mizzen.proxy.config.rate_limits import limits
 from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
 from mizzen.proxy.http.header_ops import Ops
 from mizzen.proxy.http.retry import RetryPolicy
@@ -132,7 +133,7 @@ class RouteCompiler:
         vhost.attempt_count_in_response = message.include_attempt_count_in_response
         vhost.is_timeout_retry = message.include_is_timeout_retry_header
         vhost.per_filter = {**self.config_filters, **self._per_filter(message.typed_per_filter_config)}
-        vhost.rate_limits = tuple(message.rate_limits)
+        vhost.rate_limits = limits(message.rate_limits)
         vhost.metadata = {
             name: struct_value(struct) for name, struct in message.metadata.filter_metadata.items()
         } or None
@@ -363,7 +364,7 @@ class RouteCompiler:
             hedge = message.hedge_policy
             if hedge.hedge_on_per_try_timeout or wrapped(hedge, "initial_requests", 1) > 1:
                 raise Unsupported(f"{where}.hedge_policy")
-        action.rate_limits = tuple(message.rate_limits)
+        action.rate_limits = limits(message.rate_limits)
         return action
 
     @staticmethod

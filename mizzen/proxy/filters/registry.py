@@ -19,11 +19,19 @@ NETWORK = "envoy.extensions.filters.network."
 
 # type → (factory of the filter, factory of route settings or None). Alphabetical: the order of a chain is the configuration's.
 HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
+    f"{HTTP}buffer.v3.Buffer": ("buffer:http_filter", None),
+    f"{HTTP}compressor.v3.Compressor": ("compression:http_filter", None),
     f"{HTTP}cors.v3.Cors": ("cors:http_filter", None),
+    f"{HTTP}decompressor.v3.Decompressor": ("compression:decompressor", None),
+    f"{HTTP}ext_authz.v3.ExtAuthz": ("ext_authz:http_filter", None),
     f"{HTTP}fault.v3.HTTPFault": ("fault:http_filter", None),
     f"{HTTP}grpc_stats.v3.FilterConfig": ("grpc_stats:http_filter", None),
+    f"{HTTP}header_to_metadata.v3.Config": ("metadata:header_to_metadata", None),
+    f"{HTTP}health_check.v3.HealthCheck": ("health_check:http_filter", None),
     f"{HTTP}jwt_authn.v3.JwtAuthentication": ("jwt_authn:http_filter", None),
+    f"{HTTP}local_ratelimit.v3.LocalRateLimit": ("local_ratelimit:http_filter", None),
     f"{HTTP}rbac.v3.RBAC": ("rbac:http_filter", None),
+    f"{HTTP}set_filter_state.v3.Config": ("metadata:set_filter_state", None),
     f"{HTTP}router.v3.Router": ("router_factory:http_filter", None),
     "io.istio.http.peer_metadata.Config": ("istio_metadata_exchange:http_filter", None),
     "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": ("istio_alpn:http_filter", None),
@@ -31,14 +39,22 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
 }
 # type of a typed_per_filter_config → factory
 ROUTE_CONFIGS: dict[str, str] = {
+    f"{HTTP}buffer.v3.BufferPerRoute": "buffer:route_config",
+    f"{HTTP}compressor.v3.CompressorPerRoute": "compression:route_config",
     f"{HTTP}cors.v3.CorsPolicy": "cors:route_config",
+    f"{HTTP}ext_authz.v3.ExtAuthzPerRoute": "ext_authz:route_config",
     f"{HTTP}fault.v3.HTTPFault": "fault:route_config",
+    f"{HTTP}header_to_metadata.v3.Config": "metadata:header_to_metadata_route",
+    f"{HTTP}set_filter_state.v3.Config": "metadata:set_filter_state_route",
     f"{HTTP}jwt_authn.v3.PerRouteConfig": "jwt_authn:route_config",
+    f"{HTTP}local_ratelimit.v3.LocalRateLimit": "local_ratelimit:route_config",
     f"{HTTP}rbac.v3.RBACPerRoute": "rbac:route_config",
 }
 # type → factory(typed message, server, listener) → network.NetworkFilter
 NETWORK_FILTERS: dict[str, str] = {
+    f"{NETWORK}ext_authz.v3.ExtAuthz": "ext_authz:network_filter",
     f"{NETWORK}http_connection_manager.v3.HttpConnectionManager": "network:connection_manager",
+    f"{NETWORK}local_ratelimit.v3.LocalRateLimit": "local_ratelimit:network_filter",
     f"{NETWORK}rbac.v3.RBAC": "rbac:network_filter",
     f"{NETWORK}tcp_proxy.v3.TcpProxy": "tcp_proxy:network_filter",
     "envoy.tcp.metadataexchange.config.MetadataExchange": "istio_metadata_exchange:network_filter",

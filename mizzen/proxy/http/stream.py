@@ -459,6 +459,17 @@ class Stream(StreamInfo):
             data = passed
         self._send_data(data, end)
 
+    def add_response_data(self, filter_: Any, data: bytes) -> None:
+        """Body that a filter has left when the trailers come."""
+        encoders = self.hcm.data_encoders
+        for each in encoders[encoders.index(filter_) + 1 :]:
+            passed = each.response_data(self, data, False)
+            if passed is None:
+                return
+            data = passed
+        if data:
+            self._send_data(data, False)
+
     def _send_data(self, data: bytes, end: bool) -> None:
         self.bytes_sent += len(data)
         self.touched = time.monotonic()

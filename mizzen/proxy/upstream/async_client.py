@@ -112,11 +112,14 @@ class Fetch:
         pass
 
 
-def fetch(cluster: Any, headers: RequestHeaders, body: bytes, timeout_s: float, done: Done) -> Fetch:
+def fetch(
+    cluster: Any, headers: RequestHeaders, body: bytes, timeout_s: float, done: Done, forwarded_for: bool = True
+) -> Fetch:
     """Send a request to a cluster, marked as the proxy's own."""
     d = headers.d
     d["x-envoy-internal"] = "true"
-    d["x-forwarded-for"] = local_address()
+    if forwarded_for:
+        d["x-forwarded-for"] = local_address()
     if timeout_s:
         d["x-envoy-expected-rq-timeout-ms"] = str(int(timeout_s * 1000))
     out = Fetch(cluster, headers, body, timeout_s, done)
