@@ -52,9 +52,6 @@ class Protocol(StrEnum):
     def is_unsupported(self) -> bool:
         return self is Protocol.UNSUPPORTED
 
-    def after_tls_termination(self) -> Protocol:
-        return {Protocol.HTTPS: Protocol.HTTP, Protocol.TLS: Protocol.TCP}.get(self, self)
-
 
 HTTP_CLASS = frozenset({Protocol.HTTP, Protocol.HTTP2, Protocol.HTTP_PROXY, Protocol.GRPC, Protocol.GRPC_WEB})
 TCP_CLASS = frozenset({Protocol.TCP, Protocol.HTTPS, Protocol.TLS, Protocol.MONGO, Protocol.REDIS, Protocol.MYSQL})

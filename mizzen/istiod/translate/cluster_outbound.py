@@ -172,6 +172,8 @@ def _build(snap: Snapshot, node: Node, i: _Inputs, kind: Any) -> Any:
         cluster.original_dst_lb_config.upstream_port_override.CopyFrom(uint32(i.port.target_port))
     if i.flavour.exchange:
         cluster.filters.append(cluster_exchange_filter())
+    if i.flavour.buffer_limit is not None:
+        cluster.per_connection_buffer_limit_bytes.value = i.flavour.buffer_limit
     _metadata(cluster, i, kind == "dynamic")
     _protocol(draft, i)
     _apply(draft, i, policy, kind)

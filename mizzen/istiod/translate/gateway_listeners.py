@@ -86,6 +86,9 @@ class GatewayListeners:
             listener_filters=self._listener_filters(chains),
             filter_chains=[filter_chain(chain) for chain in chains],
         )
+        connection = self.ctx.connection
+        if connection is not None and connection.listener_per_connection_buffer_limit_bytes is not None:
+            out.per_connection_buffer_limit_bytes.value = connection.listener_per_connection_buffer_limit_bytes
         if self.node.flag("OUTBOUND_LISTENER_EXACT_BALANCE"):
             out.connection_balance_config.exact_balance.SetInParent()
         return out

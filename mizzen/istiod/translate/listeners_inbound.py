@@ -240,6 +240,9 @@ def _listener(ctx: ChainContext, name: str, host: str, port: int, chains: list[A
         listener.access_log.extend(access_logs(ctx.snap, ctx.telemetry.logs, listener=True))
         if node.interception_mode == "TPROXY":
             listener.transparent.value = True
+    buffer = ctx.connection.listener_per_connection_buffer_limit_bytes if ctx.connection is not None else None
+    if buffer is not None:
+        listener.per_connection_buffer_limit_bytes.value = buffer
     if node.flag("INBOUND_LISTENER_EXACT_BALANCE"):
         listener.connection_balance_config.exact_balance.SetInParent()
     return listener

@@ -12,11 +12,12 @@ from functools import cached_property
 import msgspec
 
 from mizzen.api.istio.meta import dec_hook
-from mizzen.api.istio.proxy_config import ProxyConfig, ProxyHeaders
+from mizzen.api.istio.proxy_config import ConnectionSettings, ProxyConfig, ProxyHeaders
 from mizzen.api.istio.security import AuthorizationPolicy, RequestAuthentication
 from mizzen.api.types import Duration
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.connection_settings import settings_of
 from mizzen.istiod.translate.extension_plugins import Plugin, plugins
 from mizzen.istiod.translate.telemetry.effective import Effective, effective
 
@@ -44,6 +45,11 @@ class ChainContext:
     @cached_property
     def proxy_config(self) -> ProxyConfig:
         return proxy_config(self.snap, self.node)
+
+    @cached_property
+    def connection(self) -> ConnectionSettings | None:
+        """Limits and time-outs towards clients; None = nothing is said."""
+        return settings_of(self.proxy_config, self.node)
 
     @cached_property
     def headers(self) -> ProxyHeaders:

@@ -18,6 +18,7 @@ from envoy.extensions.request_id.uuid.v3 import uuid_pb2
 
 from mizzen.api.istio.proxy_config import SetCurrentClientCertDetails
 from mizzen.istiod.registry.protocol import Protocol
+from mizzen.istiod.translate.connection_settings import apply_to_manager
 from mizzen.istiod.translate.extension_plugins import AUTHN, AUTHZ, STATS, UNSPECIFIED
 from mizzen.istiod.translate.filters.context import ChainContext, ListenerClass, idle_timeout
 from mizzen.istiod.translate.filters.exchange import metadata_exchange
@@ -83,6 +84,8 @@ def connection_manager(ctx: ChainContext, options: HttpOptions) -> Any:
     _server_name(ctx, manager)
     _client_certificates(ctx, manager)
     _protocols(ctx, manager, options)
+    if ctx.connection is not None and ctx.cls is not ListenerClass.OUTBOUND:
+        apply_to_manager(ctx.connection, manager)
     return listener_components_pb2.Filter(name=NAME, typed_config=pack(manager))
 
 
