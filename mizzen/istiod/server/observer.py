@@ -26,6 +26,7 @@ class MetricsObserver:
     def __init__(self, metrics: Metrics) -> None:
         self._metrics = metrics
         self._sizes: dict[str, list[int]] = {}  # told for every response, so only noted; counted when metrics are read
+        self._convergence: list[float] = []
         metrics.collectors.append(self._count)
 
     def pushed(self, type_url: str, size: int) -> None:
@@ -37,6 +38,9 @@ class MetricsObserver:
             self._count()
 
     def _count(self) -> None:
+        for seconds in self._convergence:
+            self._metrics.observe("pilot_proxy_convergence_time", seconds)
+        self._convergence.clear()
         noted, self._sizes = self._sizes, {}
         for type_url, sizes in noted.items():
             self._metrics.add("pilot_xds_pushes", len(sizes), type=short_name(type_url).lower())
@@ -44,7 +48,9 @@ class MetricsObserver:
                 self._metrics.observe("pilot_xds_config_size_bytes", size, type=type_url)
 
     def converged(self, seconds: float) -> None:
-        self._metrics.observe("pilot_proxy_convergence_time", seconds)
+        self._convergence.append(seconds)
+        if len(self._convergence) >= MAX_NOTED:
+            self._count()
 
     def rejected(self, type_url: str, node: str, error: str) -> None:
         short = short_name(type_url).lower()

@@ -78,12 +78,16 @@ class Connection:
 
     def push(self, started: float, types: Collection[str]) -> None:
         """The mesh has changed (at monotonic time `started`): look through the watches of these types."""
-        wanted = {url for url in self.watches if url in types}.union(self._sweep)
+        wanted = [url for url in self.subscriptions.watches if url in types]
         if not wanted:
             return
         if self._push_started is None:
             self._push_started = started
-        self._sweep = deque(wanted if len(wanted) == 1 else sorted(wanted, key=_order))
+        if self._sweep:
+            wanted = list({*wanted, *self._sweep})
+        if len(wanted) > 1:
+            wanted.sort(key=_order)
+        self._sweep = deque(wanted)
         self.wake()
 
     def moved(self) -> None:

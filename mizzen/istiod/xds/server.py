@@ -129,6 +129,9 @@ class Stream:
         if message.type_url == HEALTH:
             connection.health_error = message.error_detail.message if message.HasField("error_detail") else None
             return
+        acknowledges = self._delta and _acknowledges(message)
+        if acknowledges and connection.subscriptions.plain_ack(message.type_url, message.response_nonce):
+            return
         request = to_request(message, self._delta)
         if request.error is not None:
             log.warning("ADS: %s %s NACK: %s", short_name(request.type_url), connection.id, request.error)
@@ -156,6 +159,16 @@ class Stream:
                 names = message.resource_names_subscribe if self._delta else message.resource_names
                 await self._context.write(self._debug(message.type_url, tuple(names), identities, self._delta))
             message = await self._context.read()
+
+
+def _acknowledges(message: Any) -> bool:
+    """Whether a DeltaDiscoveryRequest is an ACK and nothing else."""
+    return bool(
+        message.response_nonce
+        and not message.resource_names_subscribe
+        and not message.resource_names_unsubscribe
+        and not message.HasField("error_detail")
+    )
 
 
 def to_request(message: Any, delta: bool) -> Request:

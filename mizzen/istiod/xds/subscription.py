@@ -108,6 +108,17 @@ class Subscriptions:
             return None
         return self._delta(watch, request) if self.delta else self._whole(watch, request)
 
+    def plain_ack(self, type_url: str, nonce: str) -> bool:
+        """Take in a delta request that only acknowledges the last response; False when it is not that simple.
+
+        The same as `request` with such a request, for what comes most often.
+        """
+        watch = self.watches.get(type_url)
+        if watch is None or watch.always_respond or nonce != watch.nonce_sent:
+            return False
+        watch.nonce_acked, watch.error = nonce, None
+        return True
+
     def sent(self, type_url: str, nonce: str, now: float) -> None:
         """A response has been handed to the transport. now: seconds since 1970."""
         watch = self.watches.get(type_url)

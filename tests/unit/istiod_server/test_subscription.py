@@ -125,3 +125,18 @@ def test_delta_wildcard_remembers_what_the_client_holds() -> None:
     subscriptions = Subscriptions(delta=True)
     subscriptions.request(delta("CDS", initial=("old", "kept")))
     assert subscriptions.watches[CDS].held == {"old", "kept"} and subscriptions.watches[CDS].wildcard
+
+
+def test_a_plain_ack_is_the_same_the_short_way() -> None:
+    long, short = Subscriptions(delta=True), Subscriptions(delta=True)
+    for subscriptions in (long, short):
+        subscriptions.request(delta("EDS", "a"))
+        subscriptions.sent(EDS, "n1", 1.0)
+    assert long.request(delta("EDS", nonce="n1")) is None
+    assert short.plain_ack(EDS, "n1")
+    for name in ("nonce_acked", "nonce_sent", "error", "names", "always_respond"):
+        assert getattr(long.watches[EDS], name) == getattr(short.watches[EDS], name)
+    assert not short.plain_ack(EDS, "n0"), "stale"
+    assert not short.plain_ack(LDS, "n1"), "not watched"
+    short.request(delta("CDS"))
+    assert not short.plain_ack(EDS, "n1"), "must be answered"
