@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from mizzen.api.istio.extensions import TrafficExtension, WasmPlugin
-from mizzen.api.istio.mesh import MeshConfig
+from mizzen.api.istio.mesh import MeshConfig, MeshNetworks
 from mizzen.api.istio.networking import EnvoyFilter, Sidecar
 from mizzen.api.istio.networking import ProxyConfig as ProxyConfigObject
 from mizzen.api.istio.security import AuthorizationPolicy, RequestAuthentication
@@ -24,11 +24,12 @@ from mizzen.istiod.node import Locality, Node, locality_of
 from mizzen.istiod.objects import Change, Key, Objects, key_of
 from mizzen.istiod.registry.model import Endpoint, Service, ServiceTarget
 from mizzen.istiod.registry.registry import Registry, service_accounts
-from mizzen.istiod.registry.workloads import Identity
+from mizzen.istiod.registry.workloads import NETWORK, Identity
 from mizzen.istiod.snapshot.delegates import merge_delegates
 from mizzen.istiod.snapshot.destination_rules import DestinationRules
 from mizzen.istiod.snapshot.gateways import Gateways
 from mizzen.istiod.snapshot.memo import Memo
+from mizzen.istiod.snapshot.networks import Networks, is_gateway
 from mizzen.istiod.snapshot.peer_authentication import PeerAuthentications
 from mizzen.istiod.snapshot.policies import Policies
 from mizzen.istiod.snapshot.scope import Scope, router_scope, sidecar_scope
@@ -41,7 +42,7 @@ class Options(msgspec.Struct, frozen=True):
     """What is not configuration of the mesh but of this control plane.
 
     config_domain: appended to short names in Istio objects, "" = none; domain: of Kubernetes Services' hosts;
-    default_target_ports: Service ports without targetPort get their own number.
+    default_target_ports: Service ports without targetPort get their own number; networks: of a mesh of several.
     """
 
     domain: str = "cluster.local"
@@ -49,6 +50,7 @@ class Options(msgspec.Struct, frozen=True):
     cluster_id: str = "Kubernetes"
     network: str = ""
     default_target_ports: bool = True
+    networks: MeshNetworks = MeshNetworks()
 
 
 INDEXES: dict[str, frozenset[str]] = {
@@ -83,6 +85,7 @@ class Snapshot:
     objects: Objects
     registry: Registry
     exports: Exports[Service]
+    networks: Networks
     virtual_services: VirtualServices
     destination_rules: DestinationRules
     gateways: Gateways
@@ -107,12 +110,13 @@ class Snapshot:
         self.translated = Translated()
 
     @classmethod
-    def build(cls, objects: Iterable[Any], mesh: MeshConfig, options: Options = Options()) -> Snapshot:
+    def build(cls, objects: Iterable[Any] | Objects, mesh: MeshConfig, options: Options = Options()) -> Snapshot:
         """The snapshot of all objects given, each a typed Istio or lightkube struct, or a fetched key set."""
         new = cls(mesh, options, objects if isinstance(objects, Objects) else Objects.of(objects))
         identity = Identity(
-            new.trust_domain, options.cluster_id, options.network, options.domain, options.default_target_ports
+            new.trust_domain, options.cluster_id, new.own_network, options.domain, options.default_target_ports
         )
+        new._index_networks()
         new.registry = Registry.build(new.objects, identity)
         new._index_exports()
         new._translate()
@@ -134,6 +138,13 @@ class Snapshot:
         changes = list(changes)
         kinds = {change.kind for change in changes}
         new = Snapshot(self.mesh, self.options, self.objects.after(changes))
+        if new.own_network != self.own_network:
+            return Snapshot.build(new.objects, self.mesh, self.options)
+        services = [obj for change in changes if change.kind == "Service" for obj in (change.old, change.obj)]
+        if self.options.networks.networks or any(is_gateway(obj) for obj in services if obj is not None):
+            new._index_networks()
+        else:
+            new.networks = self.networks
         new.registry = self.registry.updated(new.objects, changes)
         if new.registry.services is self.registry.services:
             new.exports = self.exports
@@ -161,6 +172,17 @@ class Snapshot:
         self.translated = Translated(
             (*made.gateways, *more.gateways), (*made.virtual_services, *more.virtual_services), made.destination_rules
         )
+
+    @property
+    def own_network(self) -> str:
+        """The network of this cluster's workloads that say nothing: the root namespace's label, else the option."""
+        namespace = self.objects.table("Namespace").get(("", self.root_namespace))
+        labels = (namespace.metadata.labels if namespace is not None else None) or {}
+        return labels.get(NETWORK) or self.options.network
+
+    def _index_networks(self) -> None:
+        services = self.objects.table("Service").values()
+        self.networks = Networks.build(services, self.options.networks, self.options.domain)
 
     def _index_exports(self) -> None:
         self.exports = Exports()

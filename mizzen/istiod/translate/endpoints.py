@@ -21,6 +21,7 @@ from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.cluster_names import SNI_DNAT, parse_cluster_name
 from mizzen.istiod.translate.locality import Group, balance, locality_setting
 from mizzen.istiod.translate.messages import address, uint32
+from mizzen.istiod.translate.networks import network_of, through_gateways, view_of
 from mizzen.istiod.translate.traffic_policy import policy_for, subset_named
 
 LocalityLbEndpoints = endpoint_components_pb2.LocalityLbEndpoints
@@ -52,14 +53,17 @@ def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:
         groups = locality_endpoints(snap, node, svc, port, labels, policy, only_mutual)
         return ClusterLoadAssignment(cluster_name=cluster_name, endpoints=groups)
 
-    made_from = (snap.endpoints(svc), svc, rule, snap.mesh, snap.peer_authentications)
+    made_from = (snap.endpoints(svc), svc, rule, snap.mesh, snap.peer_authentications, snap.networks)
     place = _place(snap, node, svc, policy)
     return snap.memo.get(("endpoints", cluster_name, *map(id, made_from), place), made_from, make)
 
 
 def _place(snap: Snapshot, node: Node, svc: Service, policy: TrafficPolicy) -> Hashable:
     """What of a proxy's place an assignment depends on; None = nothing."""
-    own = node.text("NODE_NAME") if svc.node_local else ""
+    own: Hashable = node.text("NODE_NAME") if svc.node_local else ""
+    view = view_of(node)
+    if snap.networks.gateways or view:
+        own = (own, network_of(node), view)
     setting, forced = locality_setting(snap.mesh.locality_lb_setting, policy.load_balancer, svc)
     if setting is None or not (setting.distribute or forced or policy.outlier_detection is not None):
         return own or None
@@ -102,7 +106,7 @@ def locality_endpoints(
             continue
         group.endpoints.append(endpoint)
         group.message.lb_endpoints.append(_lb_endpoint(endpoint, mutual, dns))
-    ordered = [groups[label] for label in sorted(groups)]
+    ordered = through_gateways([groups[label] for label in sorted(groups)], snap.networks, node)
     for group in ordered:
         total = sum(e.load_balancing_weight.value for e in group.message.lb_endpoints)
         if total:
