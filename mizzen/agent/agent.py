@@ -30,8 +30,9 @@ from mizzen.agent.certificates import Certificates
 from mizzen.agent.channel import Target, call_metadata, plaintext_address, server
 from mizzen.agent.environment import Environment
 from mizzen.agent.grpc_bootstrap import grpc_bootstrap
+from mizzen.agent.health import HealthReporter
 from mizzen.agent.http1 import serve
-from mizzen.agent.messages import NAME_TABLE, PROXY_CONFIG
+from mizzen.agent.messages import NAME_TABLE, PROXY_CONFIG, health_request, trust_anchors
 from mizzen.agent.metrics import Metrics, dumped_table, read_targets
 from mizzen.agent.node import Node, downward, make_node
 from mizzen.agent.proxy_config import proxy_config
@@ -78,6 +79,7 @@ class Agent:
         self.at_once = False  # leave without draining
         self.readiness = Readiness([])
         self.proxy: Proxy | None = None
+        self.tasks: list[asyncio.Future[None]] = []
 
     def _node(self) -> Node:
         options, environment = self.options, self.environment
@@ -91,6 +93,7 @@ class Agent:
             interfaces=interface_ips(excluded),
             labels=self.labels,
             annotations=self.annotations,
+            sockets=secret_servers(environment.socket_file),
         )
 
     def _target(self, address: str, root: Path) -> Target:
@@ -119,8 +122,12 @@ class Agent:
         if self.with_dns:
             own[NAME_TABLE] = lambda data: self.names.take(data)
         if environment.proxy_config_xds:
-            own[PROXY_CONFIG] = lambda data: None
+            own[PROXY_CONFIG] = self._take_proxy_config
         return XdsProxy(target, metadata, own)
+
+    def _take_proxy_config(self, data: bytes) -> None:
+        anchors = [*self.config.get("caCertificatesPem", ()), *trust_anchors(data)]
+        self.tasks.append(asyncio.ensure_future(self.certificates.trust(anchors)))
 
     @property
     def with_dns(self) -> bool:
@@ -145,14 +152,18 @@ class Agent:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self.stop.set)
         async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-            rotation = group.create_task(self.certificates.run(), name="certificates")
+            self.tasks.append(group.create_task(self.certificates.run(), name="certificates"))
+            await self.certificates.trust(self.config.get("caCertificatesPem", ()))
             try:
                 if self.with_dns:
                     await self._start_dns(stack)
                 await self._start_servers(stack)
+                if self.config.get("readinessProbe"):
+                    self.tasks.append(group.create_task(self._health().run(), name="health"))
                 return await (self._run_proxy() if self.with_proxy else self._run_without())
             finally:
-                rotation.cancel()
+                for task in self.tasks:
+                    task.cancel()
         raise AssertionError("unreachable")
 
     async def _start_dns(self, stack: AsyncExitStack) -> None:
@@ -182,6 +193,12 @@ class Agent:
             self._status().answer, ["0.0.0.0"] if not self.node.ipv6_only else ["::"], self.status_port
         )
         stack.callback(status.close)
+
+    def _health(self) -> HealthReporter:
+        async def report(healthy: bool, why: str) -> None:
+            await self.xds.report_health(health_request(self.environment.delta_xds, b"", healthy, why))
+
+        return HealthReporter(self.config["readinessProbe"], self.node.ips[0], self.readiness.check, report)
 
     @property
     def status_port(self) -> int:
@@ -290,6 +307,12 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
     fresh = path.with_suffix(".new")
     fresh.write_text(json.dumps(value, indent=1))
     fresh.replace(path)
+
+
+def secret_servers(name: str) -> dict[str, str]:
+    """Node metadata about secret servers of others: for gateways' credentials, and in place of our own."""
+    result = {"credential": "true"} if alive(trust.CREDENTIAL_SOCKET) else {}
+    return result | ({"file-credential": "true"} if alive(trust.WORKLOAD_SOCKETS / name) else {})
 
 
 def alive(path: Path) -> bool:

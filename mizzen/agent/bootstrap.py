@@ -35,6 +35,7 @@ RUNTIME: Mapping[str, Any] = {
     "envoy.reloadable_features.coalesce_lb_rebuilds_on_batch_update": False,
 }
 TEXT_LOG = "%Y-%m-%dT%T.%fZ\t%l\tenvoy %n %g:%#\t%v\tthread=%t"
+UNSUPPORTED_VARIABLES = ("ISTIO_META_ENABLE_SELF_DISCOVERY", "PEER_METADATA_DISCOVERY")
 UNSUPPORTED = ("customConfigFile", "proxyBootstrapTemplatePath", "sds")
 
 
@@ -61,6 +62,9 @@ def bootstrap(
     for field in UNSUPPORTED:
         if config.get(field):
             raise Unsupported(f"proxyConfig.{field}")
+    for variable in UNSUPPORTED_VARIABLES:
+        if environment.raw.get(variable, "").lower() == "true":
+            raise Unsupported(variable)
     notes = annotations or {}
     local = "::1" if node.ipv6_only else "127.0.0.1"
     host_ip = environment.raw.get("HOST_IP", local)

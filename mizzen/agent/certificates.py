@@ -11,7 +11,7 @@ import os
 import random
 import re
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -68,9 +68,26 @@ class Certificates:
         self.ready = asyncio.Event()
         self.current: Identity | None = None
         self.failures = 0
+        self._anchors: tuple[str, ...] = ()
 
     def listen(self, callback: Callable[[], Awaitable[None]]) -> None:
         self._listeners.append(callback)
+
+    async def trust(self, anchors: Sequence[str]) -> None:
+        """Roots of the mesh's configuration, trusted besides the CA's own."""
+        if tuple(anchors) == self._anchors:
+            return
+        self._anchors = tuple(anchors)
+        if self.current is not None:
+            for callback in self._listeners:
+                await callback()
+
+    @property
+    def roots(self) -> bytes:
+        """All that is trusted, as PEM; nothing before the first certificate."""
+        if self.current is None or not self._anchors:
+            return self.current.roots if self.current else b""
+        return merged_roots(self.current.roots.decode(), *self._anchors).encode()
 
     async def run(self) -> None:
         """Until cancelled: a certificate, and the next one in time."""

@@ -156,6 +156,11 @@ def certificate_chain(data: bytes) -> list[str]:
     return chain
 
 
+def trust_anchors(data: bytes) -> list[str]:
+    """ProxyConfig.ca_certificates_pem (field 34): what else is trusted. Raises PeerError."""
+    return [text(value) for number, value in fields(data) if number == 34]
+
+
 class NameInfo(msgspec.Struct, frozen=True):
     """What the name table says of one host."""
 

@@ -72,10 +72,12 @@ def make_node(
     interfaces: Sequence[str],
     labels: Mapping[str, str],
     annotations: Mapping[str, str],
+    sockets: Mapping[str, str] | None = None,
 ) -> Node:
-    """The node of a proxy of that kind (sidecar or router). labels, annotations: the pod's. Raises UsageError."""
+    """The node of a proxy of that kind (sidecar or router). labels, annotations: the pod's; sockets: what
+    metadata says of secret servers that are there already. Raises UsageError."""
     ips = node_ips(environment, interfaces)
-    metadata = make_metadata(environment, config, labels, annotations, ips)
+    metadata = make_metadata(environment, config, labels, annotations, ips) | dict(sockets or {})
     locality = locality_of(metadata)
     if any(locality):
         metadata["LABELS"] = metadata.get("LABELS", {}) | {"istio-locality": ".".join(filter(None, locality))}

@@ -113,7 +113,7 @@ class SecretServer:
         if current is None:
             return None
         if name == ROOT:
-            return root_secret(name, current.roots, str(CRL) if CRL.is_file() else "")
+            return root_secret(name, self._certificates.roots, str(CRL) if CRL.is_file() else "")
         if name == DEFAULT:
             return key_secret(name, current.chain, current.key)
         log.warning("the proxy asks for an unknown secret %s", name)
