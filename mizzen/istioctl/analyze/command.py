@@ -18,7 +18,7 @@ from mizzen.api.errors import Invalid, UsageError
 from mizzen.api.manifest import Document
 from mizzen.istioctl.analyze.analyzers import ANALYZERS
 from mizzen.istioctl.analyze.messages import LEVELS
-from mizzen.istioctl.analyze.model import Mesh, Message
+from mizzen.istioctl.analyze.model import Mesh, Message, Resource
 
 FOUND, UNREADABLE = 79, 65  # exit codes: messages at or above the threshold; a file that cannot be read
 SUFFIXES = (".json", ".yaml", ".yml")
@@ -62,7 +62,9 @@ def analyze(
     unreadable: list[str] = []
     documents = _documents(files or [], unreadable)
     if use_kube.lower() in ("true", "1", "t"):
-        documents += _cluster(kubeconfig, needed=not files)
+        own = {Resource(document).key for document in documents}
+        cluster = _cluster(kubeconfig, needed=not files)
+        documents += [document for document in cluster if Resource(document).key not in own]
     elif not files:
         raise typer.BadParameter("no files and no cluster: there is nothing to analyze", param_hint="FILE")
     mesh = _mesh(documents, mesh_config_file)

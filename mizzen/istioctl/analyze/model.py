@@ -38,6 +38,11 @@ class Resource:
         self.namespace = "" if self.kind in CLUSTER_WIDE else str(self.meta.get("namespace") or "default")
 
     @property
+    def key(self) -> tuple[str, str, str, str]:
+        """What tells one object from another."""
+        return self.group, self.kind, self.namespace, self.name
+
+    @property
     def full_name(self) -> str:
         """namespace/name, or the name alone of what has no namespace."""
         return f"{self.namespace}/{self.name}" if self.namespace else self.name
@@ -118,7 +123,7 @@ class Mesh:
                 self.report(resource, "IST0106", str(wrong))
                 continue
             self._by_kind.setdefault((resource.group, resource.kind), []).append(resource)
-            self._by_name[resource.group, resource.kind, resource.namespace, resource.name] = resource
+            self._by_name[resource.key] = resource
         self.config = config or self._config()
 
     def all(self, kind: str, group: str = "") -> list[Resource]:

@@ -68,19 +68,26 @@ def credentials(mesh: Mesh) -> None:
 
 
 def good_certificate(secret: Resource) -> bool:
-    """Whether a Secret has a certificate chain that is valid now, and a key."""
-    from cryptography import x509
-
+    """Whether a Secret has a certificate chain that is valid now, and the key of its first certificate."""
     data = _data(secret)
     for chain, key in (("cert", "key"), ("tls.crt", "tls.key")):
         if data.get(chain) and data.get(key):
-            try:
-                certificates = x509.load_pem_x509_certificates(data[chain])
-            except ValueError:
-                return False
-            now = datetime.now(UTC)
-            return all(c.not_valid_before_utc <= now <= c.not_valid_after_utc for c in certificates)
+            return _fit(data[chain], data[key])
     return False
+
+
+def _fit(chain: bytes, key: bytes) -> bool:
+    from cryptography import x509
+    from cryptography.exceptions import UnsupportedAlgorithm
+    from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
+    try:
+        certificates = x509.load_pem_x509_certificates(chain)
+        own = load_pem_private_key(key, None).public_key() == certificates[0].public_key()
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        return False
+    now = datetime.now(UTC)
+    return own and all(c.not_valid_before_utc <= now <= c.not_valid_after_utc for c in certificates)
 
 
 def _data(secret: Resource) -> dict[str, bytes]:

@@ -49,6 +49,7 @@ def _known() -> dict[str, Annotation]:
         (
             "Pod",
             True,
+            "alpha.istio.io/identity "
             "sidecar.istio.io/controlPlaneAuthPolicy sidecar.istio.io/discoveryAddress sidecar.istio.io/enableCoreDump "
             "sidecar.istio.io/extraStatTags sidecar.istio.io/inject sidecar.istio.io/statsCompression "
             "sidecar.istio.io/statsInclusionPrefixes sidecar.istio.io/statsInclusionRegexps "
@@ -72,7 +73,12 @@ def _known() -> dict[str, Annotation]:
             "networking.istio.io/service-type",
         ),
         ("Gateway GatewayClass", False, "ambient.istio.io/waypoint-inbound-binding"),
-        (ANY, False, "galley.istio.io/analyze-suppress install.operator.istio.io/chart-owner"),
+        (
+            ANY,
+            False,
+            "galley.istio.io/analyze-suppress install.operator.istio.io/chart-owner "
+            "install.operator.istio.io/owner-generation install.operator.istio.io/version",
+        ),
     ):
         for name in names.split():
             table[name] = Annotation(tuple(kinds.split()), deprecated)

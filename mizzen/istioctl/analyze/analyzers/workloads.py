@@ -249,6 +249,7 @@ def _report_shared(
 def blocked_cidrs(mesh: Mesh) -> None:
     """IST0175: an istiod that may be sent to fetch keys from anywhere."""
     policies = [policy.full_name for policy in mesh.all("RequestAuthentication", SECURITY)]
+    names = ", ".join(policies[:5]) + (f", and {len(policies) - 5} more" if len(policies) > 5 else "")
     for deployment in mesh.all("Deployment", "apps") if policies else ():
         blocked = any(
             variable.get("name") == "BLOCKED_CIDRS_IN_JWKS_URIS" and variable.get("value")
@@ -256,4 +257,4 @@ def blocked_cidrs(mesh: Mesh) -> None:
             for variable in container.get("env") or ()
         )
         if deployment.labels.get("app") == "istiod" and not blocked:
-            mesh.report(deployment, "IST0175", len(policies), ", ".join(policies[:5]))
+            mesh.report(deployment, "IST0175", len(policies), names)
