@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import shutil
 import signal
 import sys
+import tempfile
 import time
 from pathlib import Path
 
@@ -136,13 +138,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Start a mesh, run the bookshop in it, show what it does.")
     parser.add_argument("--keep", action="store_true", help="leave the mesh running")
     parser.add_argument("--data-plane", choices=("mizzen", "envoy"), default="mizzen")
-    parser.add_argument("--home", type=Path, default=default_home())
+    parser.add_argument("--home", type=Path, help="by default a temporary folder; with --keep ~/.mizzen")
     options = parser.parse_args()
+    temporary = tempfile.mkdtemp(prefix="mizzen-demo-") if options.home is None and not options.keep else ""
+    home = options.home or Path(temporary or default_home())
     try:
-        code = asyncio.run(demo(Home(options.home), options.data_plane, options.keep))
+        code = asyncio.run(demo(Home(home.absolute()), options.data_plane, options.keep))
     except (UsageError, TimeoutError) as error:
         print(error, file=sys.stderr)
         code = 1
+    except KeyboardInterrupt:
+        code = 130
+    finally:
+        if temporary:
+            shutil.rmtree(temporary, ignore_errors=True)
     sys.exit(code)
 
 
