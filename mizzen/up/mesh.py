@@ -87,7 +87,7 @@ class Mesh:
                         lines.append(f"{namespace}/{deployment['metadata']['name']}: {have} pods ready")
             return "; ".join(lines)
 
-        await until(waiting, lambda text: not text, timeout_s)
+        await until(waiting, lambda text: not text, timeout_s, poll_s=0.3)
 
     async def exec(self, pod: Object, *command: str, container: str = "", timeout_s: float = 60.0) -> Result:
         """Runs a command in a pod."""

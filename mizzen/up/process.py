@@ -94,6 +94,13 @@ class UpProcess:
         self._process = None
         return process.returncode
 
+    def kill(self) -> None:
+        """SIGKILL: what it had started (the node agent, pods) goes on; `start` takes it over."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.communicate()
+        self._process, self.output = None, ""
+
     @property
     def pid(self) -> int:
         """The process' id while it runs."""

@@ -105,7 +105,7 @@ def trim(obj: Object) -> Object:
         slim["status"] = _only(status, POD_STATUS)
         slim["status"]["conditions"] = [_only(c, ("type", "status")) for c in status.get("conditions") or ()]
     elif obj["kind"] == "Node":
-        slim["spec"], slim["status"] = {}, _only(obj.get("status") or {}, ("addresses",))
+        slim["spec"], slim["status"] = {}, _only(obj.get("status") or {}, ("addresses", "nodeInfo"))
     elif obj["kind"] == "Namespace":
         slim.pop("status", None)
     return slim
