@@ -18,13 +18,16 @@ from google.protobuf import json_format
 
 import mizzen
 from mizzen.api.errors import MizzenError
-from mizzen.istioctl import istiod_client
+from mizzen.istioctl import envoy_dump, istiod_client
+from mizzen.istioctl.compare import comparison
 from mizzen.istioctl.istiod_client import Where
 from mizzen.istioctl.proxy_status import HEADER, istiod_name, rows, statuses, verbose_table
+from mizzen.istioctl.reach import Target, admin, as_json, find_pod
 from mizzen.istioctl.table import table
-from mizzen.kube import CONNECTION_ERRORS, ApiError
+from mizzen.kube import CONNECTION_ERRORS, ApiError, Client, load
+from mizzen.wire.as_json import as_json as as_json_message
 
-SYNCZ = "istio.io/debug/syncz"
+SYNCZ, CONFIG_DUMP = "istio.io/debug/syncz", "istio.io/debug/config_dump"
 
 XdsAddress = Annotated[str, typer.Option("--xds-address", help="HOST:PORT of istiod's xDS; else found in the cluster.")]
 Plaintext = Annotated[bool, typer.Option("--plaintext", help="No TLS, no token.")]
@@ -54,6 +57,12 @@ def ask(where: Where) -> list[Any]:
 
 
 def proxy_status(
+    pod: Annotated[
+        str | None,
+        typer.Argument(
+            metavar="[TYPE/]NAME[.NAMESPACE]", help="Compare what this pod's proxy has with what it was sent."
+        ),
+    ] = None,
     xds_address: XdsAddress = "",
     plaintext: Plaintext = False,
     namespace: Annotated[str, typer.Option("-n", "--namespace", help="Only proxies of this namespace.")] = "",
@@ -63,11 +72,17 @@ def proxy_status(
     xds_port: XdsPort = istiod_client.XDS_PORT,
     revision: Revision = "",
     timeout: Timeout = istiod_client.TIMEOUT_S,
+    file: Annotated[str, typer.Option("--file", help="A saved config dump instead of asking the proxy.")] = "",
+    proxy_admin_port: Annotated[int, typer.Option("--proxy-admin-port", help="Port of the proxy's admin.")] = 15000,
     verbosity: Annotated[int, typer.Option("-v", "--verbosity", min=0, max=1, help="1 = a column a type.")] = 0,
     output: Annotated[Output, typer.Option("-o", "--output", help="Output format.")] = Output.table,
 ) -> None:
     """Which proxies are connected, and whether each has what it was sent."""
     where = Where(xds_address, plaintext, istio_namespace, kubeconfig, context, xds_port, revision, timeout)
+    if pod is not None or file:
+        target = Target(pod, file or None, None, namespace or None, kubeconfig, context, proxy_admin_port)
+        typer.echo(compare_one(where, target), nl=False)
+        return
     responses = ask(where)
     if output is not Output.table:
         plain = [json_format.MessageToDict(response) for response in responses]
@@ -77,6 +92,31 @@ def proxy_status(
     found = [one for one in statuses(responses, datetime.now(UTC)) if namespace in ("", one.namespace)]
     header, body = (HEADER, rows(found)) if verbosity == 0 else verbose_table(found)
     typer.echo(table(header, body), nl=False)
+
+
+def compare_one(where: Where, target: Target) -> str:
+    """What one proxy has beside what it was sent; what goes wrong is one line and exit code 1."""
+
+    async def main() -> str:
+        name = target.pod or ""
+        async with admin(target._replace(pod=None) if target.file else target) as proxy:
+            envoy = as_json(await proxy.get("config_dump"))
+        if not name:
+            node = envoy_dump.bootstrap(envoy).get("bootstrap", {}).get("node", {})
+            name = str(node.get("id", "~~")).split("~")[2]
+        elif not target.file:
+            async with Client(load(target.kubeconfig, target.context)) as client:
+                key = await find_pod(client, name, target.namespace or client.config.namespace)
+            name = f"{key.name}.{key.namespace}"
+        responses = await istiod_client.ask(where, CONFIG_DUMP, [name])
+        sent = {"configs": [as_json_message(r) for r in responses[0].resources]}
+        return comparison(sent, envoy)
+
+    try:
+        return asyncio.run(main())
+    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
+        typer.echo(f"Error: {error}", err=True)
+        raise typer.Exit(1) from error
 
 
 def version(

@@ -7,6 +7,7 @@ knows is not sent to it.
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import time
@@ -173,3 +174,85 @@ async def test_a_new_istiod_adopts_the_proxies_of_the_old_one(delta: bool, tmp_p
             assert kept_names <= after
         finally:
             await second.stop()
+
+
+def _warming(dump: dict[str, Any]) -> list[str]:
+    """What Envoy has accepted and does not use yet."""
+    out = []
+    for part in dump["configs"]:
+        out += [entry["cluster"]["name"] for entry in part.get("dynamic_warming_clusters", ())]
+        out += [entry["name"] for entry in part.get("dynamic_listeners", ()) if "warming_state" in entry]
+    return out
+
+
+def _cluster(dump: dict[str, Any], name: str) -> dict[str, Any]:
+    for part in dump["configs"]:
+        for entry in part.get("dynamic_active_clusters", ()):
+            if entry["cluster"]["name"] == name:
+                return dict(entry["cluster"])
+    return {}
+
+
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "whole"])
+async def test_changes_are_in_force_and_nothing_stays_warming(delta: bool, tmp_path: Path) -> None:
+    """A changed cluster waits for endpoints, which are the same: they must come again all the same."""
+    config, socket, folder = tmp_path / "config", tmp_path / "xds.sock", tmp_path / "envoy"
+    config.mkdir()
+    folder.mkdir()
+    shutil.copy(CASES / "bookshop-baseline" / "input.yaml", config)
+    proxy = next(p for p in proxies("bookshop-baseline") if p["name"] == "storefront")
+    node_id, metadata = node_of(proxy)
+    istiod = istiod_on(config, socket)
+    try:
+        await istiod.start()
+        identity = f"spiffe://cluster.local/ns/{proxy['namespace']}/sa/{metadata['SERVICE_ACCOUNT']}"
+        async with (
+            SdsServer(folder / "sds.sock", istiod.authority, identity),
+            Envoy(folder, socket, node_id, metadata, delta=delta) as envoy,
+        ):
+            connection = await settled(istiod, envoy)
+            host = "blurbs.bookshop.svc.cluster.local"
+            name = f"outbound|9080||{host}"
+            assert not _warming(await envoy.config_dump()) and _cluster(await envoy.config_dump(), name)
+            (config / "more.yaml").write_text(MORE.format(host=host))
+
+            async def in_force() -> bool:
+                dump = await envoy.config_dump()
+                thresholds = _cluster(dump, name).get("circuit_breakers", {}).get("thresholds", [{}])
+                access_log = "more-access-log" in json.dumps(dump)
+                return thresholds[0].get("max_connections") == 77 and access_log and not _warming(dump)
+
+            deadline = time.monotonic() + 15
+            while not await in_force():
+                assert time.monotonic() < deadline, (_state(connection), _warming(await envoy.config_dump()), envoy.log)
+                await asyncio.sleep(0.05)
+            connection = await settled(istiod, envoy)
+            assert not [watch.error for watch in connection.watches.values() if watch.error]
+    finally:
+        await istiod.stop()
+
+
+MORE = """
+apiVersion: networking.istio.io/v1
+kind: DestinationRule
+metadata:
+  name: more
+  namespace: bookshop
+spec:
+  host: {host}
+  trafficPolicy:
+    connectionPool: {{tcp: {{maxConnections: 77}}}}
+---
+apiVersion: networking.istio.io/v1
+kind: ServiceEntry
+metadata:
+  name: more-access-log
+  namespace: bookshop
+spec:
+  hosts: [more-access-log.example]
+  ports: [{{number: 7777, name: tcp, protocol: TCP}}]
+  resolution: STATIC
+  location: MESH_EXTERNAL
+  addresses: [240.7.7.7]
+  endpoints: [{{address: 10.7.7.7}}]
+"""

@@ -89,14 +89,21 @@ class Envoy:
             await self._process.wait()
 
     async def clusters(self) -> set[str]:
-        """Names of the clusters that Envoy has, from its admin."""
+        """Names of the clusters that Envoy has."""
+        found = await self._admin("clusters?format=json")
+        return {cluster["name"] for cluster in found["cluster_statuses"]}
+
+    async def config_dump(self) -> dict[str, Any]:
+        return await self._admin("config_dump")
+
+    async def _admin(self, path: str) -> dict[str, Any]:
         connector = aiohttp.UnixConnector(str(self._folder / "admin.sock"))
         async with (
             aiohttp.ClientSession(connector=connector) as session,
-            session.get("http://admin/clusters?format=json") as answer,
+            session.get(f"http://admin/{path}") as answer,
         ):
-            found = await answer.json(content_type=None)
-        return {cluster["name"] for cluster in found["cluster_statuses"]}
+            found: dict[str, Any] = await answer.json(content_type=None)
+            return found
 
     @property
     def running(self) -> bool:

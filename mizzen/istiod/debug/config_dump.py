@@ -12,11 +12,12 @@ from typing import Any
 
 from envoy.admin.v3 import config_dump_pb2, config_dump_shared_pb2
 from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
-from google.protobuf import any_pb2, json_format
+from google.protobuf import any_pb2
 
 from mizzen.istiod.xds.collection import ResourceCollection
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, RDS, SDS, SHORT_NAMES
+from mizzen.wire.as_json import as_json
 
 REDACTED = b"[redacted]"
 URLS = {short.lower(): url for url, short in SHORT_NAMES.items()}
@@ -64,7 +65,7 @@ def config_dump(connection: Connection, include_eds: bool = False) -> Any:
     whole = config_dump_pb2.ConfigDump()
     for part in dumps(connection, include_eds):
         whole.configs.add().Pack(part)
-    return to_json(whole)
+    return as_json(whole)
 
 
 def plain_resources(connection: Connection, kinds: Iterable[str]) -> Any:
@@ -74,7 +75,7 @@ def plain_resources(connection: Connection, kinds: Iterable[str]) -> Any:
         url = URLS.get(kind.strip().lower())
         if url is not None:
             found = [packed if url != SDS else redacted(packed) for _, packed in served(connection, url)]
-            out[kind.strip().lower()] = [to_json(packed) for packed in found]
+            out[kind.strip().lower()] = [as_json(packed) for packed in found]
     return out
 
 
@@ -87,11 +88,3 @@ def redacted(packed: Any) -> Any:
     out = any_pb2.Any()
     out.Pack(secret)
     return out
-
-
-def to_json(message: Any) -> Any:
-    """protobuf's JSON mapping with the original field names; a type that is not linked in stays bytes."""
-    try:
-        return json_format.MessageToDict(message, preserving_proto_field_name=True)
-    except TypeError as error:
-        return {"error": str(error)}

@@ -12,6 +12,7 @@ from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.status.v3 import csds_pb2
 
 from mizzen.istioctl import show_clusters, show_listeners, show_routes, show_secrets
+from mizzen.istioctl.compare import comparison
 from mizzen.istioctl.envoy_dump import istio_config
 from mizzen.istioctl.proxy_config_commands import logging_paths
 from mizzen.istioctl.proxy_status import istiod_name, rows, short_duration, statuses, verbose_table
@@ -266,3 +267,26 @@ def test_a_saved_dump(tmp_path: Path) -> None:
     assert runner.invoke(app, ["cluster", "-f", str(tmp_path / "none")]).exit_code == 1
     (tmp_path / "dump.json").write_text("{}")
     assert "not an Envoy config dump" in runner.invoke(app, ["cluster", "-f", str(tmp_path / "dump.json")]).output
+
+
+def test_comparison() -> None:
+    def dump(port: int, updated: str = "") -> dict[str, Any]:
+        prefix = "type.googleapis.com/envoy.admin.v3."
+        cluster = {"name": "c", "alt_stat_name": str(port)}
+        route = {"route_config": {"name": "80"}, **({"last_updated": updated} if updated else {})}
+        return {
+            "configs": [
+                {"@type": prefix + "ClustersConfigDump", "dynamic_active_clusters": [{"cluster": cluster}]},
+                {"@type": prefix + "RoutesConfigDump", "dynamic_route_configs": [route]},
+            ]
+        }
+
+    same = comparison(dump(1), dump(1, "2026-01-02T03:04:05.678Z"))
+    assert same.splitlines() == [
+        "Clusters Match",
+        "Listeners Match",
+        "Routes Match (RDS last loaded at Fri, 02 Jan 2026 03:04:05 +0000)",
+    ]
+    different = comparison(dump(1), dump(2)).splitlines()
+    assert different[:3] == ["Clusters Don't Match", "--- Istiod Clusters", "+++ Envoy Clusters"]
+    assert '-      "alt_stat_name": "1",' in different and '+      "alt_stat_name": "2",' in different

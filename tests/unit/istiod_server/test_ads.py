@@ -226,11 +226,11 @@ async def test_the_identity_must_fit_the_node(
 ) -> None:
     server.identities = identities
     c = client(channel, False, SERVICE_ACCOUNT="web")
-    await c.ask(CDS)
     if allowed:
+        await c.ask(CDS)
         assert (await c.next()).resources
     else:
-        assert await c.call.code() == grpc.StatusCode.PERMISSION_DENIED
+        assert await refusal(c) == grpc.StatusCode.PERMISSION_DENIED
 
 
 @pytest.mark.parametrize("node", ["", "sidecar~10.0.0.1~x", "stranger~10.0.0.1~a.b~b.svc.cluster.local"])
