@@ -17,7 +17,7 @@ from typing import Any
 from mizzen.proxy.codec.headers import Headers
 from mizzen.proxy.config.errors import ConfigError
 from mizzen.proxy.config.matchers import at_path, query_parameters
-from mizzen.proxy.http.info import LONG, StreamInfo, flags_text
+from mizzen.proxy.http.info import GRPC_STATUS_FROM_HTTP, LONG, StreamInfo, flags_text
 from mizzen.proxy.net.addresses import Address, text_of
 
 Getter = Callable[[StreamInfo], Any]  # text, or for some operators a number or structure; None when there is nothing
@@ -216,7 +216,9 @@ def grpc_status(argument: str) -> Getter:
             return None
         number = grpc_number(info)
         if number is None:
-            return None
+            if not info.code:
+                return None
+            number = GRPC_STATUS_FROM_HTTP.get(info.code, 2)
         if argument == "NUMBER":
             return number
         names = GRPC_SNAKE if argument == "SNAKE_STRING" else GRPC_NAMES

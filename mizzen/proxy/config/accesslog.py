@@ -17,7 +17,7 @@ from mizzen.proxy.accesslog.operators import grpc_number
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import header_matcher, metadata_matcher
 from mizzen.proxy.config.values import fraction
-from mizzen.proxy.http.info import FLAG_BY_NAME, StreamInfo
+from mizzen.proxy.http.info import FLAG_BY_NAME, GRPC_STATUS_FROM_HTTP, StreamInfo
 
 LogFilter = Callable[[StreamInfo], bool]
 
@@ -119,9 +119,6 @@ def _flags(message: Any, server: Any) -> LogFilter:
     if not wanted:
         return lambda info: info.flags != 0
     return lambda info: bool(info.flags & wanted)
-
-
-GRPC_STATUS_FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 def _grpc(message: Any, server: Any) -> LogFilter:

@@ -24,7 +24,7 @@ HTTP1, HTTP2, AUTO, DOWNSTREAM = "http1", "http2", "auto", "downstream"
 HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 TYPES = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
 NOT_BUILT = (
-    "track_timeout_budgets", "lrs_server", "prefetch_policy", "preconnect_policy", "load_balancing_policy",
+    "track_timeout_budgets", "lrs_server", "prefetch_policy", "preconnect_policy",
 )  # fmt: skip
 
 

@@ -250,10 +250,12 @@ class Exchange:
         if policy.previous_priorities:
             host = self.cluster.balancer.pick_excluding(self.stream, tried, policy.previous_priorities) or host
         if policy.previous_hosts:
-            for _ in range(policy.host_attempts):
+            for i in range(policy.host_attempts):
                 if host not in tried:
                     break
+                self.stream.lb_attempt = i + 1  # consistent hashing steps on by it
                 host = self.cluster.pick(self.stream)
+            self.stream.lb_attempt = 0
         return host
 
     def _arm_try(self) -> None:
@@ -336,7 +338,8 @@ class Exchange:
         if policy is not None and not self.sent_early:
             wanted = retry.on_headers(policy, response)
             if wanted and self._may_retry():
-                self._count_codes(status, response, attempt)
+                count_vcluster(cluster.retry_stats, status)
+                host.rq_error += 1
                 wait = retry.rate_limited_backoff(policy, response) if policy.rate_limited_headers else None
                 attempt.abort(end)
                 self.attempt = None
@@ -519,16 +522,16 @@ class Exchange:
         attempt.host.rq_timeout += 1
         self.attempt = None
         attempt.abort(False)
-        self.stream.flags |= flags.UPSTREAM_REQUEST_TIMEOUT
         policy = self.policy
         if policy is not None and policy.on & (retry.R_5XX | retry.R_GATEWAY | retry.R_RESET) and self._may_retry():
-            self.stream.flags &= ~flags.UPSTREAM_REQUEST_TIMEOUT
+            if self.stream.vhost.is_timeout_retry and self.headers is not None:
+                self.headers.set("x-envoy-is-timeout-retry", "true")
             self._retry(attempt, None)
             return
         self._release_retry()
         self._charge(504)
         details = "upstream_per_try_idle_timeout" if idle else "upstream_per_try_timeout"
-        self._fail_local(504, "upstream request timeout", details, 0)
+        self._fail_local(504, "upstream request timeout", details, flags.UPSTREAM_REQUEST_TIMEOUT)
 
     # --- retries ---
 
@@ -581,8 +584,6 @@ class Exchange:
         assert headers is not None
         if stream.vhost.attempt_count:
             headers.set("x-envoy-attempt-count", str(stream.attempts + 1))
-        if stream.vhost.is_timeout_retry and stream.flags & flags.UPSTREAM_REQUEST_TIMEOUT:
-            headers.set("x-envoy-is-timeout-retry", "true")
         stream.upstream_failure = None
         self.try_once()
 

@@ -80,6 +80,8 @@ FLAGS: tuple[tuple[int, str, str], ...] = (
     (DOWNSTREAM_REMOTE_RESET, "DR", "DownstreamRemoteReset"),
     (UNCONDITIONAL_DROP_OVERLOAD, "UDO", "UnconditionalDropOverload"),
 )
+# the gRPC status that an HTTP status stands for; 2 (unknown) for those that are not here
+GRPC_STATUS_FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 FLAG_BY_NAME = {short: bit for bit, short, _ in FLAGS}
 SHORT = {bit: short for bit, short, _ in FLAGS}
 LONG = {bit: name for bit, _, name in FLAGS}

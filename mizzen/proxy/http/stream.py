@@ -48,6 +48,7 @@ class Stream(StreamInfo):
         "held_trailers",
         "idle_timeout",
         "internal",
+        "lb_attempt",
         "lb_hash",
         "lb_match",
         "local",

@@ -2,18 +2,20 @@
 
 `HostSet` is one priority's hosts; `Balancer` chooses a priority (overprovisioning, panic), then lets a policy choose among its
 hosts. A policy is a class with `rebuild(hosts)` and `pick(stream)`; POLICIES is the one list of them.
-Not here: hash policies (hashing.py), subsets (subsets.py), locality weights (locality.py).
+Not here: rings and tables (ring_hash.py), subsets (subsets.py).
 Source: Envoy's load balancing overview; envoy.config.cluster.v3.Cluster.LbPolicy.
 """
 
 from __future__ import annotations
 
 import random
+import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
 from typing import Any, Protocol
 
-from mizzen.proxy.upstream.host import DEGRADED, UNHEALTHY, Host
+from mizzen.proxy.upstream.host import DEGRADED, UNHEALTHY, Host, Locality
 
 OVERPROVISIONING = 1.4
 
@@ -112,12 +114,52 @@ POLICIES: dict[str, Callable[[Any], Policy]] = {
 }
 
 
+class SlowStart:
+    """Hosts that joined lately get less: their weight grows over the window. Wraps a policy for when none is new."""
+
+    def __init__(self, inner: Policy, config: Any) -> None:
+        self._inner = inner
+        self._window = float(config.slow_start_window.seconds) + config.slow_start_window.nanos / 1e9
+        aggression = config.aggression.default_value if config.HasField("aggression") else 1.0
+        self._exponent = 1 / max(aggression, 1e-3)
+        self._least = (config.min_weight_percent.value if config.HasField("min_weight_percent") else 10.0) / 100
+        self._hosts: tuple[Host, ...] = ()
+        self._until = 0.0
+
+    def rebuild(self, hosts: Sequence[Host]) -> None:
+        self._hosts = tuple(hosts)
+        self._until = max((host.since for host in hosts), default=0.0) + self._window
+        self._inner.rebuild(hosts)
+
+    def pick(self, stream: Any) -> Host | None:
+        now = time.monotonic()
+        if now >= self._until or not self._hosts:
+            return self._inner.pick(stream)
+        weights = []
+        for host in self._hosts:
+            age = now - host.since
+            share = 1.0 if age >= self._window else max(self._least, (age / self._window) ** self._exponent)
+            weights.append(host.weight * share)
+        return random.choices(self._hosts, weights)[0]
+
+
 class HostSet:
     """The hosts of one priority, sorted by health, with a policy for each group that may be picked from."""
 
-    __slots__ = ("all", "degraded", "degraded_policy", "healthy", "hosts", "panic_policy", "policy")
+    __slots__ = (
+        "degraded",
+        "degraded_policy",
+        "healthy",
+        "hosts",
+        "make",
+        "overprovisioning",
+        "panic_policy",
+        "policy",
+    )
 
     def __init__(self, make: Callable[[], Policy]) -> None:
+        self.make = make
+        self.overprovisioning = OVERPROVISIONING
         self.hosts: list[Host] = []
         self.healthy: list[Host] = []
         self.degraded: list[Host] = []
@@ -125,25 +167,83 @@ class HostSet:
         self.degraded_policy = make()
         self.panic_policy = make()
 
-    def update(self, hosts: list[Host]) -> None:
+    def update(self, hosts: list[Host], localities: dict[Locality, int] | None = None) -> None:
+        """Take hosts in. `localities`: the weights by which localities share the traffic, where they do."""
         self.hosts = hosts
         self.healthy = [host for host in hosts if not host.flags & (UNHEALTHY | DEGRADED)]
         self.degraded = [host for host in hosts if host.flags & DEGRADED and not host.flags & UNHEALTHY]
+        self.panic_policy.rebuild(hosts)
+        if localities:
+            self.policy = by_locality(self.make, hosts, self.healthy, localities, self.overprovisioning)
+            self.degraded_policy = by_locality(self.make, hosts, self.degraded, localities, self.overprovisioning)
+            return
         self.policy.rebuild(self.healthy)
         self.degraded_policy.rebuild(self.degraded)
-        self.panic_policy.rebuild(hosts)
 
     def health(self) -> float:
-        return min(1.0, OVERPROVISIONING * len(self.healthy) / len(self.hosts)) if self.hosts else 0.0
+        return min(1.0, self.overprovisioning * len(self.healthy) / len(self.hosts)) if self.hosts else 0.0
 
     def degraded_health(self) -> float:
-        return min(1.0, OVERPROVISIONING * len(self.degraded) / len(self.hosts)) if self.hosts else 0.0
+        return min(1.0, self.overprovisioning * len(self.degraded) / len(self.hosts)) if self.hosts else 0.0
 
 
-def priority_loads(sets: Sequence[HostSet]) -> tuple[list[int], list[int]]:
+def by_locality(
+    make: Callable[[], Policy],
+    hosts: Sequence[Host],
+    usable: Sequence[Host],
+    weights: dict[Locality, int],
+    overprovisioning: float,
+) -> Policy:
+    """A policy that chooses a locality first: by its weight times the share of its hosts that can be used."""
+    total = Counter(host.locality for host in hosts)
+    groups: dict[Locality, list[Host]] = {}
+    for host in usable:
+        groups.setdefault(host.locality, []).append(host)
+    shares = {
+        locality: weights.get(locality, 0) * min(1.0, overprovisioning * len(group) / total[locality])
+        for locality, group in groups.items()
+    }
+    shares = {locality: share for locality, share in shares.items() if share > 0}
+    sample = make()
+    whole = sum(shares.values())
+    if hasattr(sample, "rebuild_weighted"):
+        chosen = [host for locality in shares for host in groups[locality]]
+        sums = {locality: sum(host.weight for host in groups[locality]) for locality in shares}
+        sample.rebuild_weighted(
+            chosen, [shares[host.locality] / whole * host.weight / sums[host.locality] for host in chosen]
+        )
+        return sample
+    return Localities([(share, groups[locality]) for locality, share in shares.items()], make)
+
+
+class Localities:
+    """Localities in turn by weight (earliest deadline first), each with a policy of its own."""
+
+    def __init__(self, groups: Sequence[tuple[float, list[Host]]], make: Callable[[], Policy]) -> None:
+        self._queue: list[tuple[float, int, float, Policy]] = []
+        for i, (weight, hosts) in enumerate(groups):
+            policy = make()
+            policy.rebuild(hosts)
+            self._queue.append((random.random() / weight, i, weight, policy))
+        heapify(self._queue)
+        self._order = len(groups)
+
+    def rebuild(self, hosts: Sequence[Host]) -> None:
+        raise NotImplementedError("localities are made anew")
+
+    def pick(self, stream: Any) -> Host | None:
+        if not self._queue:
+            return None
+        deadline, _, weight, policy = self._queue[0]
+        self._order += 1
+        heapreplace(self._queue, (deadline + 1 / weight, self._order, weight, policy))
+        return policy.pick(stream)
+
+
+def priority_loads(sets: Sequence[HostSet], excluded: frozenset[int] = frozenset()) -> tuple[list[int], list[int]]:
     """Percent of the traffic that the healthy and the degraded hosts of each priority take."""
-    healthy = [int(100 * s.health()) for s in sets]
-    degraded = [int(100 * s.degraded_health()) for s in sets]
+    healthy = [0 if i in excluded else int(100 * s.health()) for i, s in enumerate(sets)]
+    degraded = [0 if i in excluded else int(100 * s.degraded_health()) for i, s in enumerate(sets)]
     total = min(100, sum(healthy) + sum(degraded))
     if not total:
         return [0] * len(sets), [0] * len(sets)
@@ -173,6 +273,7 @@ class Balancer:
         self._make = make
         self._panic = panic_percent
         self._fail = fail_on_panic
+        self.locality_weighted = False
         self.sets: list[HostSet] = []
         self.loads: list[int] = []
         self.degraded_loads: list[int] = []
@@ -181,13 +282,19 @@ class Balancer:
         self._only: HostSet | None = None
         self.panics = 0
 
-    def update(self, priorities: Sequence[list[Host]]) -> None:
+    def update(self, priorities: Sequence[list[Host]], assignment: Any = None) -> None:
         """Take new hosts, or the same ones with new health."""
         while len(self.sets) < len(priorities):
             self.sets.append(HostSet(self._make))
         del self.sets[len(priorities) :]
-        for host_set, hosts in zip(self.sets, priorities, strict=True):
-            host_set.update(hosts)
+        weighted = self.locality_weighted and assignment is not None and assignment.locality_weights
+        for i, (host_set, hosts) in enumerate(zip(self.sets, priorities, strict=True)):
+            weights = None
+            if assignment is not None:
+                host_set.overprovisioning = assignment.overprovisioning / 100
+            if weighted:
+                weights = {where: weight for (n, where), weight in assignment.locality_weights.items() if n == i}
+            host_set.update(hosts, weights)
         self.loads, self.degraded_loads = priority_loads(self.sets)
         self.in_panic = [self._panics(s) for s in self.sets]
         self.total_panic = not any(self.loads) and not any(self.degraded_loads)
@@ -221,6 +328,14 @@ class Balancer:
         if only is not None:
             return only.policy.pick(stream)
         return self.pick_at(stream, self.loads, self.degraded_loads)
+
+    def pick_excluding(self, stream: Any, tried: Sequence[Host], update_frequency: int) -> Host | None:
+        """A host of a priority that was not tried yet; of any when all were. Priorities count anew every few attempts."""
+        counted = tried[: len(tried) // update_frequency * update_frequency]
+        loads, degraded = priority_loads(self.sets, frozenset(host.priority for host in counted))
+        if not any(loads) and not any(degraded):
+            loads, degraded = self.loads, self.degraded_loads
+        return self.pick_at(stream, loads, degraded)
 
     def pick_at(self, stream: Any, loads: Sequence[int], degraded_loads: Sequence[int]) -> Host | None:
         total = sum(loads) + sum(degraded_loads)

@@ -37,6 +37,7 @@ class Cluster:
         self.stat_prefix = prefix
         self.stats: Any = server.stats.group(prefix, CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS)
         self.stats.upstream_cx_none_healthy += 0
+        self.retry_stats: Any = server.stats.group(f"{prefix}.retry")  # answers that were tried again
         self.resources = resources(server.stats, prefix, config.proto)
         self.balancer: Balancer = make_balancer(config, self)
         self.hosts: dict[Any, Host] = {}
@@ -104,7 +105,7 @@ class Cluster:
 
     def refresh(self) -> None:
         """Hosts or their health changed: sort them anew."""
-        self.balancer.update(self.priorities)
+        self.balancer.update(self.priorities, self.assignment)
         stats = self.stats
         hosts = self.hosts.values()
         stats.membership_total = len(hosts)

@@ -1,31 +1,104 @@
-"""Which balancer a cluster's configuration asks for: the one place where LB policies are chosen."""
+"""Which balancer a cluster's configuration asks for: the one place where LB policies are chosen.
+
+`load_balancing_policy` names extensions whose messages have the fields of the older ones; the first that is known is taken.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mizzen.proxy.config.errors import Unsupported
-from mizzen.proxy.upstream.balancer import POLICIES, Balancer
+from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.upstream.balancer import POLICIES, Balancer, Policy, SlowStart
+from mizzen.proxy.upstream.ring_hash import Maglev, RingHash
+from mizzen.proxy.upstream.subsets import SubsetBalancer
 
 if TYPE_CHECKING:
     from mizzen.proxy.config.clusters import ClusterConfig
 
-CONFIGS = {"LEAST_REQUEST": "least_request_lb_config", "ROUND_ROBIN": "round_robin_lb_config"}
+CONFIGS = {
+    "LEAST_REQUEST": "least_request_lb_config",
+    "MAGLEV": "maglev_lb_config",
+    "RING_HASH": "ring_hash_lb_config",
+    "ROUND_ROBIN": "round_robin_lb_config",
+}
+HASHED: dict[str, Callable[[Any, bool], Policy]] = {"MAGLEV": Maglev, "RING_HASH": RingHash}
+EXTENSION = "envoy.extensions.load_balancing_policies."
+EXTENSIONS = {
+    EXTENSION + "least_request.v3.LeastRequest": "LEAST_REQUEST",
+    EXTENSION + "maglev.v3.Maglev": "MAGLEV",
+    EXTENSION + "random.v3.Random": "RANDOM",
+    EXTENSION + "ring_hash.v3.RingHash": "RING_HASH",
+    EXTENSION + "round_robin.v3.RoundRobin": "ROUND_ROBIN",
+}
 
 
-def make_balancer(config: ClusterConfig, cluster: Any) -> Balancer:
-    """The balancer of a cluster. Raises Unsupported for a policy or field that is not built."""
+def _chosen(config: ClusterConfig) -> tuple[str, Any, Any, bool]:
+    """A policy's name, its message, that of consistent hashing, and whether localities are weighted."""
     proto = config.proto
-    name = config.lb_policy
-    if name == "CLUSTER_PROVIDED":
-        name = "ROUND_ROBIN"
-    if name not in POLICIES:
+    where = f"Cluster {config.name}"
+    if not proto.HasField("load_balancing_policy"):
+        name = "ROUND_ROBIN" if config.lb_policy == "CLUSTER_PROVIDED" else config.lb_policy
+        field = CONFIGS.get(name)
+        message = getattr(proto, field) if field and proto.HasField(field) else None
+        common = proto.common_lb_config
+        return (
+            name,
+            message,
+            common.consistent_hashing_lb_config,
+            common.WhichOneof("locality_config_specifier") == "locality_weighted_lb_config",
+        )
+    from mizzen.proxy.filters.registry import typed
+
+    names = []
+    for each in proto.load_balancing_policy.policies:
+        extension = each.typed_extension_config
+        kind, message = typed(extension.typed_config, extension.name)
+        if kind in EXTENSIONS:
+            localities = getattr(message, "locality_lb_config", None)
+            weighted = getattr(message, "locality_weighted_lb_config", None)
+            return (
+                EXTENSIONS[kind],
+                message,
+                getattr(message, "consistent_hashing_lb_config", None),
+                (localities is not None and localities.HasField("locality_weighted_lb_config"))
+                or (weighted is not None and message.HasField("locality_weighted_lb_config")),
+            )
+        names.append(extension.name)
+    raise Unsupported(f"{where}.load_balancing_policy {', '.join(names)}")
+
+
+def make_balancer(config: ClusterConfig, cluster: Any) -> Any:
+    """The balancer of a cluster. Raises ConfigError, Unsupported for a policy or field that is not built."""
+    proto = config.proto
+    name, message, hashing, weighted = _chosen(config)
+    by_hostname = False
+    if name in HASHED and hashing is not None:
+        by_hostname = hashing.use_hostname_for_hashing
+        if hashing.HasField("hash_balance_factor"):
+            raise Unsupported(f"Cluster {config.name}.consistent_hashing_lb_config.hash_balance_factor")
+    if name in HASHED:
+        hashed = HASHED[name]
+        make: Callable[[], Policy] = lambda: hashed(message, by_hostname)  # noqa: E731
+    elif name in POLICIES:
+        plain = POLICIES[name]
+        config_of = message if name == "LEAST_REQUEST" else None
+        make = lambda: plain(config_of)  # noqa: E731
+        if message is not None and name != "RANDOM" and message.HasField("slow_start_config"):
+            slow = message.slow_start_config
+            make = lambda: SlowStart(plain(config_of), slow)  # noqa: E731
+    else:
         raise Unsupported(f"Cluster {config.name}.lb_policy {name}")
-    if proto.HasField("lb_subset_config") and proto.lb_subset_config.subset_selectors:
-        raise Unsupported(f"Cluster {config.name}.lb_subset_config")
-    field = CONFIGS.get(name)
-    policy_config: Any = getattr(proto, field) if field and proto.HasField(field) else None
-    if policy_config is not None and policy_config.HasField("slow_start_config"):
-        raise Unsupported(f"Cluster {config.name}.{field}.slow_start_config")
-    factory = POLICIES[name]
-    return Balancer(lambda: factory(policy_config), config.panic_percent, config.fail_on_panic)
+
+    def balancer() -> Balancer:
+        out = Balancer(make, config.panic_percent, config.fail_on_panic)
+        out.locality_weighted = weighted
+        return out
+
+    make()  # a bad policy is refused now
+    subsets = proto.lb_subset_config
+    if not subsets.subset_selectors:
+        return balancer()
+    if proto.HasField("load_balancing_policy"):
+        raise ConfigError(f"Cluster {config.name}: lb_subset_config and load_balancing_policy exclude each other")
+    return SubsetBalancer(subsets, balancer, cluster.stats)
