@@ -27,7 +27,7 @@ from mizzen.agent.addresses import interface_ips
 from mizzen.agent.app_probes import AppProbes, read_probers
 from mizzen.agent.bootstrap import Paths, bootstrap
 from mizzen.agent.certificates import Certificates
-from mizzen.agent.channel import Target, call_metadata, plaintext_address, server
+from mizzen.agent.channel import Server, Target, call_metadata, plaintext_address
 from mizzen.agent.environment import Environment
 from mizzen.agent.grpc_bootstrap import grpc_bootstrap
 from mizzen.agent.health import HealthReporter
@@ -186,9 +186,9 @@ class Agent:
         else:
             served.append((secrets.services, workload))
         for services, path in served:
-            made = server(services, path)
+            made = Server(services, path)
             await made.start()
-            stack.push_async_callback(made.stop, None)
+            stack.push_async_callback(made.stop)
         status = await serve(
             self._status().answer, ["0.0.0.0"] if not self.node.ipv6_only else ["::"], self.status_port
         )

@@ -9,8 +9,9 @@ import asyncio
 import logging
 import random
 
-from mizzen.agent.channel import CallFailed, Target, call_metadata
+from mizzen.agent.channel import Target, call_metadata
 from mizzen.agent.environment import Environment
+from mizzen.agent.grpc_stream import CallFailed
 from mizzen.agent.messages import certificate_chain, certificate_request
 from mizzen.agent.rotation import retry_delay
 from mizzen.agent.trust import token

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from mizzen.agent.channel import CallFailed, Target
+from mizzen.agent.channel import Target
+from mizzen.agent.grpc_stream import CallFailed
 from mizzen.agent.http1 import bracketed
 from mizzen.agent.protowire import field, fields
 

@@ -10,7 +10,6 @@ import logging
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from mizzen.agent.certificates import Certificates, stamp
 from mizzen.agent.channel import Handler, nonce
@@ -43,10 +42,10 @@ class SecretServer:
         for queue in self._streams:
             queue.put_nowait(b"")
 
-    def state_of_the_world(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    def state_of_the_world(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         return self._serve(requests, delta=False)
 
-    def delta(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
+    def delta(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
         return self._serve(requests, delta=True)
 
     async def _serve(self, requests: AsyncIterator[bytes], *, delta: bool) -> AsyncIterator[bytes]:

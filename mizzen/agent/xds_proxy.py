@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
-from typing import Any
 
-from mizzen.agent.channel import END_OF_STREAM, Handler, Metadata, StreamError, Target, described, refuse
+from mizzen.agent.channel import Handler, Target
+from mizzen.agent.grpc_stream import UNAVAILABLE, CallFailed, Metadata, Stream
 from mizzen.agent.messages import (
     LISTENER,
     NAME_TABLE,
@@ -27,7 +27,6 @@ from mizzen.api.errors import MizzenError, PeerError
 log = logging.getLogger("mizzen.agent.xds")
 
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-DIAL_TIMEOUT_S = 5.0
 METHODS = {False: "StreamAggregatedResources", True: "DeltaAggregatedResources"}
 Take = Callable[[bytes], None]
 
@@ -39,7 +38,7 @@ class XdsProxy:
         self._target, self._metadata, self._own = target, metadata, own
         self._current: asyncio.Task[None] | None = None
         self._queue: asyncio.Queue[bytes | None] | None = None
-        self._upstream: Any = None
+        self._upstream: Stream | None = None
         self._delta = False
         self._health: bytes | None = None
         self.connected = False
@@ -49,13 +48,13 @@ class XdsProxy:
     def services(self) -> dict[str, dict[str, Handler]]:
         return {SERVICE: {METHODS[False]: self.state_of_the_world, METHODS[True]: self.delta}}
 
-    def state_of_the_world(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        return self._serve(requests, context, delta=False)
+    def state_of_the_world(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return self._serve(requests, delta=False)
 
-    def delta(self, requests: AsyncIterator[bytes], context: Any) -> AsyncIterator[bytes]:
-        return self._serve(requests, context, delta=True)
+    def delta(self, requests: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+        return self._serve(requests, delta=True)
 
-    async def _serve(self, requests: AsyncIterator[bytes], context: Any, *, delta: bool) -> AsyncIterator[bytes]:
+    async def _serve(self, requests: AsyncIterator[bytes], *, delta: bool) -> AsyncIterator[bytes]:
         """One downstream stream: answers are queued by the upstream's task, which also takes the requests."""
         if self._queue is not None:
             self._queue.put_nowait(None)
@@ -70,21 +69,21 @@ class XdsProxy:
             await asyncio.gather(task, return_exceptions=True)
             if self._queue is answers:
                 self._queue, self.connected = None, False
-        await refuse(context, "the control plane's stream has ended")
+        raise CallFailed(UNAVAILABLE, "the control plane's stream has ended")
 
     async def _relay(self, requests: AsyncIterator[bytes], answers: asyncio.Queue[bytes | None], delta: bool) -> None:
         try:
             upstream = await self._dial(delta)
-        except (MizzenError, StreamError) as error:
-            log.warning("no control plane: %s", described(error))
+        except MizzenError as error:
+            log.warning("no control plane: %s", error)
             answers.put_nowait(None)
             return
         self._upstream, self._delta = upstream, delta
         up = asyncio.create_task(self._upwards(requests, upstream, delta), name="xds-up")
         try:
             await self._downwards(upstream, answers, delta)
-        except (PeerError, StreamError) as error:
-            log.warning("the control plane's stream ended: %s", described(error))
+        except PeerError as error:
+            log.warning("the control plane's stream ended: %s", error)
         finally:
             upstream.cancel()
             up.cancel()
@@ -92,40 +91,36 @@ class XdsProxy:
             self._upstream = None
             answers.put_nowait(None)
 
-    async def _dial(self, delta: bool) -> Any:
-        channel = self._target.channel()
-        try:
-            await asyncio.wait_for(channel.channel_ready(), DIAL_TIMEOUT_S)
-        except TimeoutError as error:
-            raise PeerError(f"{self._target.address}: no connection within {DIAL_TIMEOUT_S:g} s") from error
+    async def _dial(self, delta: bool) -> Stream:
+        stream = await self._target.stream(f"/{SERVICE}/{METHODS[delta]}", self._metadata())
         self.connected, self.connections = True, self.connections + 1
-        return self._target.stream(f"/{SERVICE}/{METHODS[delta]}", self._metadata())
+        return stream
 
-    async def _upwards(self, requests: AsyncIterator[bytes], upstream: Any, delta: bool) -> None:
+    async def _upwards(self, requests: AsyncIterator[bytes], upstream: Stream, delta: bool) -> None:
         """After the first request for listeners the agent's own subscriptions follow."""
         queue: asyncio.Queue[bytes | None] = asyncio.Queue()
         reader = asyncio.create_task(read_into(requests, queue), name="xds-requests")
         subscribed = False
         try:
             while (request := await queue.get()) is not None:
-                await upstream.write(request)
+                upstream.write(request)
                 if not subscribed and read_request(request, delta).type_url == LISTENER:
                     subscribed = True
                     for type_url in self._own:
-                        await upstream.write(write_request(delta, type_url))
+                        upstream.write(write_request(delta, type_url))
                     if self._health is not None:
-                        await upstream.write(self._health)
-            await upstream.done_writing()
+                        upstream.write(self._health)
+            upstream.done_writing()
         finally:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
-    async def _downwards(self, upstream: Any, answers: asyncio.Queue[bytes | None], delta: bool) -> None:
-        while (answer := await upstream.read()) is not END_OF_STREAM:
+    async def _downwards(self, upstream: Stream, answers: asyncio.Queue[bytes | None], delta: bool) -> None:
+        while (answer := await upstream.read()) is not None:
             kind = response_type(answer)
             take = self._own.get(kind)
             if take is not None:
-                await upstream.write(self._own_answer(answer, take, delta))
+                upstream.write(self._own_answer(answer, take, delta))
             elif kind in (NAME_TABLE, PROXY_CONFIG):
                 continue
             else:
@@ -148,4 +143,4 @@ class XdsProxy:
         """Sends a health report now, and again on every new stream."""
         self._health = message
         if self._upstream is not None:
-            await self._upstream.write(message)
+            self._upstream.write(message)
