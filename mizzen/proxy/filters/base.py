@@ -24,6 +24,7 @@ class HttpFilter:
     reads_request_data = False  # request_data, request_trailers
     reads_response_data = False  # response_data, response_trailers
     finishes = False  # finished
+    off = False  # HttpFilter.disabled: only on where a route says so
     name = ""  # the filter's name in the configuration: per-route settings are found by it
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:

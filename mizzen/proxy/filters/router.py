@@ -12,12 +12,12 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
-from mizzen.proxy.filters.base import HttpFilter
 from mizzen.proxy.http import info as flags
 from mizzen.proxy.http import retry
 from mizzen.proxy.http.header_ops import apply
 from mizzen.proxy.http.rewrite import redirect_location, rewrite, set_host
 from mizzen.proxy.http.stream import NEVER, grpc_timeout, is_grpc
+from mizzen.proxy.upstream import hashing
 
 if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream
@@ -37,13 +37,13 @@ FLAG_OF = {
 }
 
 
-class Router(HttpFilter):
-    """envoy.filters.http.router."""
-
-    decodes = True
-    name = "envoy.filters.http.router"
+class Router:
+    """envoy.filters.http.router: an HttpFilter by its hooks; no subclass, so that it can be compiled."""
 
     def __init__(self, suppress_envoy_headers: bool = False, respect_expected: bool = False) -> None:
+        self.decodes = True
+        self.encodes = self.reads_request_data = self.reads_response_data = self.finishes = self.off = False
+        self.name = "envoy.filters.http.router"
         self.suppress = suppress_envoy_headers
         self.respect_expected = respect_expected
 
@@ -194,9 +194,7 @@ class Exchange:
         if stream.request_ops:
             apply(stream.request_ops, headers, stream)
         if action.hash_policies:
-            from mizzen.proxy.upstream.hashing import request_hash
-
-            stream.lb_hash = request_hash(action.hash_policies, stream)
+            stream.lb_hash = hashing.request_hash(action.hash_policies, stream)
         stream.lb_match = stream.target.metadata_match or action.metadata_match
         if end:
             self._request_complete()

@@ -47,6 +47,12 @@ def bits(text: str, words: dict[str, int]) -> int:
     return sum({words[word] for word in (part.strip() for part in text.split(",")) if word in words})
 
 
+FIELDS = (
+    "base", "codes", "headers", "host_attempts", "max_backoff", "num", "on", "per_try", "per_try_idle", "previous_hosts",
+    "previous_priorities", "rate_limited_headers", "rate_limited_max", "request_headers",
+)  # fmt: skip
+
+
 class RetryPolicy:
     """What is retried, how often, after which pauses."""
 
@@ -126,7 +132,7 @@ class RetryPolicy:
 
     def copy(self) -> RetryPolicy:
         other = RetryPolicy()
-        for name in RetryPolicy.__slots__:
+        for name in FIELDS:
             setattr(other, name, getattr(self, name))
         return other
 

@@ -297,7 +297,7 @@ class VirtualHost:
     def __init__(self, name: str) -> None:
         self.name = name
         self.routes: tuple[Route, ...] = ()
-        self.table_rows = ()
+        self.table_rows: tuple[Any, ...] = ()
         self.require_tls = 0
         self.attempt_count = False
         self.attempt_count_in_response = False
@@ -335,7 +335,7 @@ class VirtualHost:
     def set_routes(self, routes: tuple[Route, ...]) -> None:
         """The routes, and rows of them for `find`: those that ask for nothing but a path have no match to call."""
         self.routes = routes
-        self.table_rows: Any = tuple(
+        self.table_rows = tuple(
             (
                 None if r.match.plain and not r.match.headers and r.match.kind != OTHER else r.match,
                 r.match.kind,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
 import time
 from typing import Any
 
 from mizzen.proxy.net.addresses import Address
 from mizzen.proxy.net.der import Certificate, DerError, certificate
+
+_ids = itertools.count(1)
 
 
 class TlsInfo:
@@ -57,11 +60,8 @@ class Downstream:
         "transport_protocol",
     )
 
-    _last_id = 0
-
     def __init__(self, remote: Address, local: Address, listener: Any = None) -> None:
-        Downstream._last_id += 1
-        self.id = Downstream._last_id
+        self.id = next(_ids)
         self.remote = remote
         self.direct_remote = remote
         self.local = local

@@ -10,7 +10,7 @@ from typing import Any
 
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.values import seconds, wrapped
-from mizzen.proxy.stats.store import Group, Store
+from mizzen.proxy.stats.store import Store
 
 DEFAULT, HIGH = 0, 1
 PRIORITY_NAMES = ("default", "high")
@@ -34,8 +34,8 @@ class Resources:
         "track_remaining",
     )
 
-    def __init__(self, group: Group, message: Any = None) -> None:
-        self.group = group
+    def __init__(self, group: Any, message: Any = None) -> None:
+        self.group: Any = group  # a stats Group
         self.connections = self.pending = self.requests = self.retries = 0
         self.max_connections: int = 1024
         self.max_pending: int = 1024
