@@ -165,6 +165,7 @@ def grpc_number(info: StreamInfo) -> int | None:
     return None
 
 
+FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 GRPC_NAMES = [
     "OK",
     "Canceled",
@@ -215,6 +216,8 @@ def grpc_status(argument: str) -> Getter:
         if not is_grpc(info):
             return None
         number = grpc_number(info)
+        if number is None and info.code:
+            number = FROM_HTTP.get(info.code, 2)
         if number is None:
             if not info.code:
                 return None
@@ -296,7 +299,7 @@ PLAIN: dict[str, Getter] = {
     "TRACE_ID": trace_id,
     "UNIQUE_ID": lambda info: info.stream_id,
     "UPSTREAM_CLUSTER": upstream_cluster,
-    "UPSTREAM_CLUSTER_RAW": upstream_cluster,
+    "UPSTREAM_CLUSTER_RAW": lambda info: info.cluster.name if info.cluster is not None else info.upstream_cluster_name,
     "UPSTREAM_CONNECTION_ID": lambda info: None,
     "UPSTREAM_HEADER_BYTES_RECEIVED": header_bytes("response"),
     "UPSTREAM_HEADER_BYTES_SENT": header_bytes("request"),
@@ -433,7 +436,7 @@ def filter_state(argument: str) -> Getter:
 
 
 def environment(argument: str) -> Getter:
-    value = os.environ.get(argument)
+    value = os.environ.get(argument, "-")
     return lambda info: value
 
 

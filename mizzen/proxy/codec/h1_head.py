@@ -114,8 +114,6 @@ def fields_of(lines: list[str], start: int) -> tuple[dict[str, str], dict[str, l
 
 def lenient_lines(head: bytes) -> list[str]:
     """The lines of any head, mended: bare LF ends a line, a folded line is joined, a lone CR is dropped."""
-    if b"\0" in head:
-        raise CodecError("http1.invalid_characters")
     lines: list[str] = []
     for raw in head.decode("latin-1").split("\n"):
         line = raw[:-1] if raw.endswith("\r") else raw
@@ -161,8 +159,6 @@ def parse_request(head: bytes) -> tuple[RequestHeaders, str]:
             or not start[1].isascii()
             or not start[1].isprintable()
         ):
-            if "\0" in line:
-                raise CodecError("http1.invalid_characters")
             start = request_line(line)
     d, more = fields
     host = d.pop("host", None)
@@ -186,11 +182,11 @@ def request_line(line: str) -> tuple[str, str, str]:
     if len(words) != 3 or VERSION.fullmatch(words[2]) is None:
         raise CodecError("http1.codec_error")
     if not words[1].isascii() or any(ord(c) < 33 or ord(c) == 127 for c in words[1]):
-        raise CodecError("http1.codec_error" if words[1].isascii() else "http1.invalid_url")
+        raise CodecError("http1.codec_error")
     return words[0], words[1], words[2]
 
 
-STATUS_LINE = re.compile(r"HTTP/1\.([01]) +(\d{3})(?: .*)?")
+STATUS_LINE = re.compile(r"HTTP/1\.([01]) +(\d{2,3})(?: .*)?")
 
 
 def parse_response(head: bytes) -> tuple[ResponseHeaders, int]:
@@ -209,8 +205,6 @@ def parse_response(head: bytes) -> tuple[ResponseHeaders, int]:
         if matched is None:
             raise CodecError("http1.codec_error")
         status, minor = int(matched[2]), int(matched[1])
-    if status < 100:
-        raise CodecError("http1.codec_error")
     return ResponseHeaders(status, fields[0], fields[1]), minor
 
 

@@ -197,7 +197,7 @@ class Reporter:
                 str(first.get("name", "")),
                 str(first.get("namespace", "")) or destination.namespace,
             )
-        name = info.upstream_cluster_name or ""
+        name = (info.cluster.name if info.cluster is not None else info.upstream_cluster_name) or ""
         if http and info.route is not None and info.route.name in ("block_all", "allow_any"):
             name = "BlackHoleCluster" if info.route.name == "block_all" else "PassthroughCluster"
         host = authority if http and self.host_fallback else ""

@@ -117,6 +117,7 @@ class Exchange:
         "sent_early",
         "started",
         "stream",
+        "timed_out",
         "timeout",
         "trailers",
         "tried",
@@ -144,6 +145,7 @@ class Exchange:
         self.per_try = 0.0
         self.per_try_idle = 0.0
         self.timeout = 0.0
+        self.timed_out = False
         self.tried: list[Host] | None = None
         self.started = 0.0
         self.headers: RequestHeaders | None = None
@@ -237,6 +239,16 @@ class Exchange:
         attempt = self.attempt = Attempt(self, host)
         if self.per_try or self.per_try_idle:
             self._arm_try()
+        if (
+            stream.upgrade
+            and "connect terminate" in self.action.upgrades
+            and self.headers is not None
+            and self.headers.method == "CONNECT"
+        ):
+            from mizzen.proxy.filters.connect_tunnel import Tunnel
+
+            Tunnel(cluster, host, attempt).start(stream)
+            return
         cluster.pool(host, stream, self.action.priority).request(attempt)
 
     def _host(self) -> Host | None:
@@ -354,10 +366,12 @@ class Exchange:
             host.rq_error += 1
         else:
             host.rq_success += 1
-        if not self.router.suppress:
+        if not self.router.suppress and not stream.upgrade:
             response.d["x-envoy-upstream-service-time"] = str(int((now - self.started) * 1000))
         if stream.vhost.attempt_count_in_response:
             response.d["x-envoy-attempt-count"] = str(stream.attempts)
+        stream.response = response
+        stream.code = status
         ops = stream.response_ops
         if ops:
             apply(ops, response, stream)
@@ -431,7 +445,7 @@ class Exchange:
             stream.hcm.stats.rq_reset_after_downstream_response_started += 1
             stream.upstream_reset(f"upstream_reset_after_response_started{{{reason}}}")
             return
-        if reason in ("remote reset", "remote refused stream reset", "connection termination", "protocol error"):
+        if reason in ("remote reset", "remote refused stream reset"):
             cluster.stats.upstream_rq_rx_reset += 1
         policy = self.policy
         if (
@@ -526,6 +540,7 @@ class Exchange:
                 self.headers.set("x-envoy-is-timeout-retry", "true")
             self._retry(attempt, None)
             return
+        self.stream.flags |= flags.UPSTREAM_REQUEST_TIMEOUT
         self._release_retry()
         self._charge(504)
         details = "upstream_per_try_idle_timeout" if idle else "upstream_per_try_timeout"

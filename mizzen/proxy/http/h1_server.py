@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mizzen.proxy.net.connection import Downstream
 
 READY, LENGTH, CHUNKED, WAIT, TUNNEL, ENDING = range(6)
-STATUS_LINES = {code: f"HTTP/1.1 {code} {REASONS.get(code, 'Unknown')}\r\n" for code in range(100, 1000)}
+STATUS_LINES = {code: f"HTTP/1.1 {code} {REASONS.get(code, 'Unknown')}\r\n" for code in range(1000)}
 STATUS_LINES[413] = "HTTP/1.1 413 Payload Too Large\r\n"
 PAUSE_AT = 64 * 1024
 ERROR_BODIES = {
@@ -281,7 +281,7 @@ class H1Server:
             return
         scheme, mark, rest = target.partition("://")
         if not mark or not self.hcm.allow_absolute_url:
-            raise CodecError("http1.invalid_url" if not mark else "http1.codec_error")
+            raise CodecError("http1.codec_error")
         if scheme.lower() not in ("http", "https"):
             raise CodecError("http1.invalid_scheme")
         cut = min((i for i in (rest.find("/"), rest.find("?"), rest.find("#")) if i >= 0), default=len(rest))
@@ -381,20 +381,21 @@ class H1Server:
         self.head_timer = None
         if self.state != READY:
             return
-        self.hcm.stats.downstream_rq_header_timeout += 1
+        stats = self.hcm.stats
         stream = self.stream = Stream(self.hcm, self)
         stream.protocol = "HTTP/1.1"
-        self.hcm.stats.downstream_rq_total += 1
-        self.hcm.stats.downstream_rq_active += 1
+        stats.downstream_rq_total += 1
+        stats.downstream_rq_active += 1
         self.state = ENDING
+        if 0 < self.hcm.max_stream_duration <= self.hcm.request_headers_timeout:
+            stats.downstream_rq_max_duration_reached += 1
+            stream.local_reply(408, "downstream duration timeout", "max_duration_timeout", close=True, filters=False)
+            return
+        stats.downstream_rq_header_timeout += 1
         stream.local_reply(408, "request header timeout", "request_header_timeout", close=True, filters=False)
 
     def eof_received(self) -> bool:
-        stream = self.stream
-        if stream is not None and self.state == TUNNEL and not stream.done:
-            stream.on_data(b"", True)
-            return True
-        return False
+        return False  # a client that half-closes is gone, as Envoy has it, in a tunnel too
 
     def connection_lost(self, error: BaseException | None) -> None:
         stream = self.stream
@@ -462,6 +463,8 @@ class H1Server:
                 )
             d.pop("content-length", None)
         else:
+            if stream.upgrade and self.state == TUNNEL:
+                self.keep = False
             if status == 101:
                 pass
             elif "content-length" not in d:
@@ -555,7 +558,7 @@ class H1Server:
             return
         if not self.keep or not stream.request_end:
             self.flush()
-            self._end()
+            self._end(stream.request_end)
             return
         if self.state == WAIT:
             self._next()
@@ -588,8 +591,8 @@ class H1Server:
 
     # --- ending ---
 
-    def _end(self) -> None:
-        """Close after what is written has gone out; the client gets a moment to read it."""
+    def _end(self, complete: bool) -> None:
+        """Close after what is written has gone out; the client gets a moment to read it, and to end its request."""
         self.state = ENDING
         self.closing = True
         self.buffer = b""
@@ -600,7 +603,8 @@ class H1Server:
         if self.conn.tls is None and delay:
             if self.paused:
                 self._resume()
-            transport.write_eof()
+            if complete:
+                transport.write_eof()
             self.close_timer = self.hcm.server.loop.call_later(delay, self._close_now)
         else:
             transport.close()

@@ -176,7 +176,7 @@ def mutate_response(hcm: Hcm, stream: Stream, response: ResponseHeaders) -> None
     """Hop-by-hop fields out, server and request id in."""
     d = response.d
     if not HOP_RESPONSE_SET.isdisjoint(d):
-        upgrade = response.status == 101
+        upgrade = response.status == 101 and stream.upgrade
         for name in HOP_RESPONSE:
             if name in d and not (upgrade and name in ("connection", "upgrade")):
                 response.remove(name)

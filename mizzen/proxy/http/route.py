@@ -59,7 +59,7 @@ class Match:
             if path != self.text:
                 return False
         elif self.connect:
-            if request.method != "CONNECT" and request.protocol is None:
+            if request.method != "CONNECT" or request.protocol is not None:
                 return False
         elif not self.test(path):  # type: ignore[misc]
             return False

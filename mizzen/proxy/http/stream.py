@@ -209,7 +209,7 @@ class Stream(StreamInfo):
         name = target.cluster or (request.get(target.cluster_header) or "" if target.cluster_header else "")
         cluster = self.cluster = self.hcm.server.clusters.get(name)
         if cluster is not None:
-            self.upstream_cluster_name = cluster.name
+            self.upstream_cluster_name = cluster.config.alt_stat_name
         if action.idle_timeout is not None:
             self.idle_timeout = action.idle_timeout
             self.next_deadline = 0.0

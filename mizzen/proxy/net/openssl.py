@@ -14,7 +14,16 @@ from mizzen.proxy.config.errors import Unsupported
 SET_GROUPS_LIST = 92
 VERIFY_PEER = 1
 _CALLBACK = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_int, ctypes.c_void_p)
-_accept_any = _CALLBACK(lambda ok, store: 1)  # kept for the life of the process: OpenSSL calls it
+rejected = 0  # chains that OpenSSL would have refused, so far
+
+
+def _take(ok: int, store: int) -> int:
+    global rejected
+    rejected += not ok
+    return 1
+
+
+_accept_any = _CALLBACK(_take)  # kept for the life of the process: OpenSSL calls it
 
 
 def _library(field: str) -> Any:

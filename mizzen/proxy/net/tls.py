@@ -11,6 +11,7 @@ import ssl
 from collections.abc import Callable
 from typing import Any
 
+from mizzen.proxy.net import openssl
 from mizzen.proxy.net.connection import TlsInfo
 from mizzen.proxy.net.der import DerError
 
@@ -102,8 +103,11 @@ class Layer:
             self.close()
 
     def _handshake(self) -> None:
+        rejected = openssl.rejected
         try:
             self.obj.do_handshake()
+            if openssl.rejected != rejected:
+                self.stats.fail_verify_error += 1
         except ssl.SSLWantReadError:
             self._flush()
             return

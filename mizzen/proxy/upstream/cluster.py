@@ -33,7 +33,7 @@ class Cluster:
         self.name = config.name
         self.http = config.http
         self.metadata = config.metadata
-        prefix = f"cluster.{config.alt_stat_name.rstrip(';')}"
+        prefix = f"cluster.{config.alt_stat_name}"
         self.stat_prefix = prefix
         self.stats: Any = server.stats.group(prefix, CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS)
         self.stats.upstream_cx_none_healthy += 0

@@ -126,11 +126,15 @@ class H1Client:
         by_peer = not self.closing
         self.closing = True
         self._cancel_timer()
+        pool_stats = self.pool.stats
         self.pool.closed(self, by_peer, up is not None)
         if up is not None:
             self.pool.detached()
             if (self.state == UNTIL_CLOSE and error is None) or (self.state == TUNNEL and error is None):
                 up.on_data(b"", True)
+            elif self.state in (LENGTH, CHUNKED):
+                pool_stats.upstream_cx_protocol_error += 1
+                up.on_reset("protocol error", None)  # the message is cut short
             else:
                 up.on_reset("connection termination", None)
         self.transport = None
@@ -240,10 +244,9 @@ class H1Client:
                 raise CodecError("http1.content_length_and_chunked_not_allowed")
             if coding.lower() != "chunked" or (headers.more is not None and "transfer-encoding" in headers.more):
                 raise CodecError("http1.invalid_transfer_encoding")
-        if status == 101 or (self.method == "CONNECT" and 200 <= status < 300):
+        if (status == 101 and self.upgrade) or (self.method == "CONNECT" and 200 <= status < 300):
             self.state = TUNNEL
-            self.upgrade = True
-        elif self.method == "HEAD" or status in (204, 304):
+        elif self.method == "HEAD" or status in (101, 204, 304):
             pass
         elif coding is not None:
             self.state = CHUNKED
@@ -339,6 +342,7 @@ class H1Client:
 
     def send_headers(self, headers: RequestHeaders, end: bool) -> None:
         self.method = method = headers.method
+        self.upgrade = headers.protocol is not None
         d = headers.d
         if headers.more is None:
             fields = "".join([f"{name}: {value}\r\n" for name, value in d.items()])
@@ -351,8 +355,6 @@ class H1Client:
         head = f"{method} {target} HTTP/1.1\r\nhost: {authority or ''}\r\n{fields}"
         if headers.protocol is not None:
             head += f"connection: Upgrade\r\nupgrade: {headers.protocol}\r\n"
-            if "content-length" not in d and headers.protocol == "":
-                head += "transfer-encoding: chunked\r\n"
         elif end:
             if "content-length" not in d and method not in BODILESS_METHODS:
                 head += "content-length: 0\r\n"
@@ -388,7 +390,7 @@ class H1Client:
         if data:
             self._write(data)
         if end:
-            if (self.upgrade or self.state == TUNNEL) and self.transport is not None and self.transport.can_write_eof():
+            if (self.state == TUNNEL) and self.transport is not None and self.transport.can_write_eof():
                 self.transport.write_eof()
             self._sent()
 
