@@ -7,7 +7,7 @@ takes them. Not here: which field has which effect.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeVar
 
 import msgspec
@@ -18,6 +18,7 @@ from mizzen.api.istio.proxy_config import ProxyConfig
 from mizzen.api.kinds import decode_as, encode
 from mizzen.api.manifest import loads
 from mizzen.api.shapes import Choice, Entries, Fields, Items, Number, Ruled, Shape, shape
+from mizzen.api.validation.mesh import mesh_config_errors, mesh_networks_errors, proxy_config_errors
 
 DEFAULT_PROXY_CONFIG: Final[Mapping[str, Any]] = {
     "configPath": "./etc/istio/proxy",
@@ -84,13 +85,13 @@ def read(text: str, base: MeshConfig | None = None) -> MeshConfig:
     result["extensionProviders"] = list(providers.values())
     aliases = {*below.get("trustDomainAliases", ()), *given.get("trustDomainAliases", ())}
     result["trustDomainAliases"] = sorted(aliases)
-    return _decode(MeshConfig, result)
+    return _sound(_decode(MeshConfig, result), mesh_config_errors)
 
 
 def read_proxy_config(text: str, base: ProxyConfig) -> ProxyConfig:
     """The ProxyConfig of a YAML text (the annotation proxy.istio.io/config) over base. Raises Invalid."""
     given = _normal(ProxyConfig, _mapping(text))
-    return _decode(ProxyConfig, merged_proxy_config(encode(base), given))
+    return _sound(_decode(ProxyConfig, merged_proxy_config(encode(base), given)), proxy_config_errors)
 
 
 def merged_proxy_config(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
@@ -106,7 +107,13 @@ def merged_proxy_config(base: Mapping[str, Any], over: Mapping[str, Any]) -> dic
 
 def read_networks(text: str) -> MeshNetworks:
     """The MeshNetworks of a YAML text. Raises Invalid."""
-    return _decode(MeshNetworks, _normal(MeshNetworks, _mapping(text)))
+    return _sound(_decode(MeshNetworks, _normal(MeshNetworks, _mapping(text))), mesh_networks_errors)
+
+
+def _sound(value: M, errors_of: Callable[[M], list[Invalid]]) -> M:
+    for error in errors_of(value):
+        raise error
+    return value
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -1,5 +1,7 @@
 """MeshConfig is laid over its defaults field by field."""
 
+from pathlib import Path
+
 import pytest
 
 from mizzen.api import mesh_config
@@ -13,6 +15,64 @@ def test_defaults() -> None:
     assert mesh.default_config.discovery_address == "istiod.istio-system.svc:15012"
     assert mesh.enable_auto_mtls is True
     assert mesh_config.read("") == mesh_config.read("{}") == mesh
+
+
+def test_defaults_are_istios() -> None:
+    path = Path(__file__).parents[2] / "answers/xds/default-mesh-config.json"
+    assert mesh_config.read(path.read_text()) == mesh_config.default()
+
+
+@pytest.mark.parametrize(
+    ("text", "path"),
+    [
+        ("proxyListenPort: 0", "proxyListenPort"),
+        ("connectTimeout: 0s", "connectTimeout"),
+        ("connectTimeout: 2h", "connectTimeout"),
+        ("protocolDetectionTimeout: 0.0005s", "protocolDetectionTimeout"),
+        ("trustDomain: ''", "trustDomain"),
+        ("trustDomain: a_b", "trustDomain"),
+        ("trustDomainAliases: [a..b]", "trustDomainAliases[0]"),
+        ("meshMTLS: {ecdhCurves: [P-256]}", "meshMTLS.ecdhCurves"),
+        ("localityLbSetting: {failover: [{from: a, to: a}]}", "localityLbSetting.failover[0]"),
+        ("serviceSettings: [{hosts: ['a b']}]", "serviceSettings[0].hosts[0]"),
+        ("defaultConfig: {drainDuration: 1.5s}", "defaultConfig.drainDuration"),
+        ("defaultConfig: {discoveryAddress: a}", "defaultConfig.discoveryAddress"),
+        ("defaultConfig: {discoveryAddress: 'a_b:1'}", "defaultConfig.discoveryAddress"),
+        ("defaultConfig: {statusPort: 70000}", "defaultConfig.statusPort"),
+        ("defaultConfig: {statsdUdpAddress: 'a:0'}", "defaultConfig.statsdUdpAddress"),
+        ("defaultConfig: {tracing: {zipkin: {address: a}}}", "defaultConfig.tracing.zipkin.address"),
+        ("defaultConfig: {privateKeyProvider: {}}", "defaultConfig.privateKeyProvider"),
+        ("defaultConfig: {privateKeyProvider: {qat: {pollDelay: 0s}}}", "defaultConfig.privateKeyProvider.qat"),
+        ("defaultConfig: {controlPlaneAuthPolicy: INHERIT}", "defaultConfig.controlPlaneAuthPolicy"),
+    ],
+)
+def test_refused(text: str, path: str) -> None:
+    with pytest.raises(Invalid) as error:
+        mesh_config.read(text)
+    assert error.value.path.startswith(path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "defaultConfig: {discoveryAddress: '[::1]:15012'}",
+        "defaultConfig: {tracing: {zipkin: {address: '$(HOST_IP):9411'}}}",
+        "defaultConfig: {tracingServiceName: CANONICAL_NAME_ONLY}",
+        "trustDomain: td.example.",
+        "connectTimeout: 1h",
+    ],
+)
+def test_accepted(text: str) -> None:
+    mesh_config.read(text)
+
+
+@pytest.mark.parametrize(
+    "network",
+    ["{endpoints: [{fromCidr: x}]}", "{endpoints: [{fromRegistry: a.b}]}", "{gateways: [{address: 'a b', port: 1}]}"],
+)
+def test_networks_refused(network: str) -> None:
+    with pytest.raises(Invalid, match="networks"):
+        mesh_config.read_networks(f"networks: {{a: {network}}}")
 
 
 def test_merging() -> None:
