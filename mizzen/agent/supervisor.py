@@ -41,7 +41,7 @@ class Flags(msgspec.Struct, frozen=True, kw_only=True):
 def data_plane_command(environment: Environment) -> list[str]:
     """The program: ours, or an Envoy. Raises UsageError when there is none."""
     if environment.data_plane == "mizzen" and not environment.envoy_binary:
-        return [sys.executable, "-m", "mizzen", "proxy"]
+        return [sys.executable, "-m", "mizzen.proxy"]
     binary = environment.envoy_binary or find_envoy()
     if not binary:
         raise UsageError("no Envoy: ENVOY_BIN names none, and none is on PATH or beside Python")
