@@ -298,7 +298,7 @@ class H1Server:
         upgrade = False
         if "connection" in d:
             upgrade = self._connection(request)
-        elif "proxy-connection" in d:
+        if "proxy-connection" in d:
             words = d["proxy-connection"].lower()
             self.keep = "close" not in words and (self.keep or "keep-alive" in words)
         length = content_length(d, request.more)

@@ -65,7 +65,7 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
     single = False
     if hcm.use_remote_address:
         single = xff is None
-        remote = conn.direct_remote[0]
+        remote = conn.remote[0]
         address = remote
         if hcm.xff_hops > 0 and xff is not None:
             hop, _ = last_address(request.joined("x-forwarded-for") or "", hcm.xff_hops - 1)
@@ -89,7 +89,7 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
     if not request.scheme or hcm.scheme_match_upstream is None:
         request.scheme = proto if proto in ("http", "https") else ("http" if conn.tls is None else "https")
     if address is not None:
-        if xff is not None and address != conn.direct_remote[0]:
+        if xff is not None and address != conn.remote[0]:
             stream.remote = (address, 0)
         internal = single and hcm.internal is not None and hcm.internal.contains(address)
     else:
@@ -102,7 +102,7 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
         if edge:
             for name in EDGE_STRIPPED:
                 d.pop(name, None)
-            request.set("x-envoy-external-address", address or conn.direct_remote[0])
+            request.set("x-envoy-external-address", address or conn.remote[0])
         if not EXTERNAL_SET.isdisjoint(d):
             for name in EXTERNAL_STRIPPED:
                 if name in d:

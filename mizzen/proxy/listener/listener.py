@@ -140,6 +140,8 @@ class ListenerConfig:
         self.stats.downstream_cx_active -= 1
         self.worker.downstream_cx_active -= 1
         self.stats.downstream_cx_destroy += 1
+        if self.access_logs:
+            log_connection(self, conn)
         self.stats.downstream_cx_length_ms.record((time.monotonic() - conn.start) * 1000)
 
 
@@ -294,7 +296,6 @@ class Accepted:
             chain = listener.default
         if chain is None:
             listener.stats.no_filter_chain_match += 1
-            self._log_unmatched()
             self._close()
             return
         conn.chain_name = chain.name
@@ -326,7 +327,6 @@ class Accepted:
             if timer is not None:
                 timer.cancel()
             conn.transport_failure = text
-            log_connection(listener, conn)
             listener.closed(conn)
 
         layer = ServerLayer(chain.tls, listener.ssl, conn.server_name, ready, failed)
@@ -338,9 +338,6 @@ class Accepted:
         listener, self.listener = self.listener, None
         self.transport = None
         start_chain(chain, self.conn, listener, transport, data)
-
-    def _log_unmatched(self) -> None:
-        log_connection(self.listener, self.conn)
 
 
 def handshake_timeout(layer: ServerLayer, listener: Any) -> None:
@@ -384,7 +381,6 @@ class Closing:
         return False
 
     def connection_lost(self, error: BaseException | None) -> None:
-        log_connection(self.listener, self.conn)
         self.listener.closed(self.conn)
 
     def pause_writing(self) -> None:
@@ -395,12 +391,10 @@ class Closing:
 
 
 def log_connection(listener: Any, conn: Downstream) -> None:
-    """A listener's own access logs tell of connections that found no chain or failed before one."""
-    if listener is None or not listener.access_logs:
-        return
+    """A listener's own access logs tell of every connection at its end."""
     info = StreamInfo(conn, conn.start)
     info.end = time.monotonic()
-    if not conn.chain_name:
+    if conn.chain_name is None:
         info.flags = 1 << 8  # no route: no filter chain
         info.details = "filter_chain_not_found"
     for log in listener.access_logs:

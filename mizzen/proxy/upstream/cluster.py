@@ -56,6 +56,7 @@ class Cluster:
             self.http.protocol in (AUTO, DOWNSTREAM)
             or self.http.auto_sni
             or config.transport.tls is not None
+            or config.transport.proxy_protocol is not None
             or bool(config.transport_matches)
         )
         self.originals: dict[Address, Host] = {}
@@ -185,9 +186,12 @@ class Cluster:
         protocol = self.http.protocol
         if protocol == DOWNSTREAM:
             protocol = HTTP2 if stream.protocol == "HTTP/2" and self.http.h2 is not None else "http1"
+        ends = None
+        if host.transport is not None and host.transport.proxy_protocol is not None and stream is not None:
+            ends = (stream.conn.remote, stream.conn.local)  # a connection belongs to the client that it speaks of
         if host.transport is None or host.transport.tls is None:
-            return (priority, "http1" if protocol == AUTO else protocol, None)
-        return (priority, protocol, host.transport.options_for(stream, self.http, protocol))
+            return (priority, "http1" if protocol == AUTO else protocol, None, ends)
+        return (priority, protocol, host.transport.options_for(stream, self.http, protocol), ends)
 
     def _new_pool(self, host: Host, priority: int, key: Any) -> Pool:
         protocol = self.http.protocol if key.__class__ is int else key[1]
@@ -209,7 +213,8 @@ class Cluster:
         transport = host.transport
         if transport is not None:
             if transport.proxy_protocol is not None:
-                preamble = transport.proxy_protocol(downstream)
+                ends = variant[3] if variant.__class__ is tuple and len(variant) > 3 else None
+                preamble = transport.proxy_protocol(downstream or ends)
             if transport.tls is not None:
                 options = variant[2] if variant.__class__ is tuple else None
                 tls = transport.tls.layers(options, self)
