@@ -76,10 +76,19 @@ def workload_of(thing: Object) -> Workload:
     )
 
 
+def check_texts(metadata: Object) -> None:
+    """Labels and annotations are texts; YAML's true and 8080 are none. Raises Invalid."""
+    for field in ("labels", "annotations"):
+        for name, value in (metadata.get(field) or {}).items():
+            if value is not None and not isinstance(value, str):
+                raise Invalid(f"metadata.{field}[{name}]", f"a string is expected, not {value!r}; put it in quotes")
+
+
 def injected(metadata: Object, spec: object, workload: Workload, settings: Settings) -> Object | None:
     """{"metadata", "spec"} of an injected pod; None when it is left alone."""
     if not isinstance(spec, dict) or spec.get("hostNetwork"):
         return None
+    check_texts(metadata)
     effective(settings.mesh.default_config, metadata.get("annotations") or {})  # type: ignore[arg-type]
     if not injection_required(settings.config, metadata, spec):
         return None

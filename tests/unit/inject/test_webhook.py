@@ -27,10 +27,10 @@ def review(obj: dict[str, Any], namespace: str = "shop", version: str = "v1") ->
 
 def applied(obj: dict[str, Any], answer: dict[str, Any]) -> dict[str, Any]:
     """A JSONPatch applied, by the few operations that there are."""
-    result = json.loads(json.dumps(obj))
+    result: dict[str, Any] = json.loads(json.dumps(obj))
     for operation in json.loads(base64.b64decode(answer["response"]["patch"])):
         *parents, last = [part.replace("~1", "/").replace("~0", "~") for part in operation["path"].split("/")[1:]]
-        place = result
+        place: Any = result
         for parent in parents:
             place = place[int(parent)] if isinstance(place, list) else place[parent]
         if isinstance(place, list):
@@ -164,3 +164,14 @@ def test_openshift_ranges() -> None:
     annotations = {"openshift.io/sa.scc.uid-range": "1000650000/10000"}
     answer = admit(review(pod()), Settings(), namespace_annotations=annotations)
     assert "1000659999" in base64.b64decode(answer["response"]["patch"]).decode()
+
+
+def test_core_dumps_by_annotation() -> None:
+    name = "sidecar.istio.io/enableCoreDump"
+    obj = pod(annotations={name: "true"})
+    for native, expected in (
+        (True, ["istio-init", "istio-proxy", "enable-core-dump"]),
+        (False, ["istio-init", "enable-core-dump"]),
+    ):
+        injected = applied(obj, admit(review(obj), Settings(native_sidecars=native)))
+        assert [entry["name"] for entry in injected["spec"]["initContainers"]] == expected

@@ -31,6 +31,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         """An annotation's text, even an empty one; else the default."""
         return self.annotations.get(name, default)
 
+    def switched_on(self, name: str, default: bool | str) -> bool:
+        """Whether an annotation, or the value in its place, is the word true."""
+        return str(self.annotation(name, "true" if default in (True, "true") else "")) == "true"
+
     @property
     def metadata(self) -> Mapping[str, str]:
         """ProxyConfig.proxyMetadata."""

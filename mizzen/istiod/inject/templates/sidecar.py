@@ -5,7 +5,15 @@ from __future__ import annotations
 from typing import Any
 
 from mizzen.istiod.inject.config import Object
-from mizzen.istiod.inject.names import INIT, INTERCEPTION_MODE, PROXY, REROUTE_INTERFACES, TRAFFIC, VALIDATION
+from mizzen.istiod.inject.names import (
+    CORE_DUMP,
+    INIT,
+    INTERCEPTION_MODE,
+    PROXY,
+    REROUTE_INTERFACES,
+    TRAFFIC,
+    VALIDATION,
+)
 from mizzen.istiod.inject.templates import proxy
 from mizzen.istiod.inject.templates.context import Context, env
 
@@ -18,6 +26,7 @@ VOLUMES = (
     "istio-podinfo",
     "istio-token",
 )
+CORE_DUMPS = "sidecar.istio.io/enableCoreDump"
 CUSTOM_BOOTSTRAP = "sidecar.istio.io/bootstrapOverride"
 
 
@@ -26,6 +35,8 @@ def sidecar(context: Context) -> Object:
     values = context.settings.values
     without = context.mode == "NONE" or (values.istio_cni.enabled and not values.istio_cni.validate)
     inits = [] if without else [interception(context)]
+    if context.switched_on(CORE_DUMPS, values.global_.proxy.enable_core_dump):
+        inits.append(core_dump(context))
     container = proxy_container(context)
     containers = [] if context.native else [container]
     if context.native:
@@ -143,6 +154,27 @@ def interception(context: Context) -> Object:
     return container
 
 
+def core_dump(context: Context) -> Object:
+    """Lets the proxy leave a core file: a setting of the kernel that a pod's own user may not make."""
+    return {
+        "name": CORE_DUMP,
+        "image": context.image(context.settings.values.global_.proxy_init.image),
+        **proxy.pull(context),
+        "command": ["/bin/sh"],
+        "args": ["-c", "sysctl -w kernel.core_pattern=/var/lib/istio/data/core.proxy && ulimit -c unlimited"],
+        "resources": resources(context),
+        "securityContext": {
+            "allowPrivilegeEscalation": True,
+            "capabilities": {"add": ["SYS_ADMIN"], "drop": ["ALL"]},
+            "privileged": True,
+            "readOnlyRootFilesystem": False,
+            "runAsGroup": 0,
+            "runAsNonRoot": False,
+            "runAsUser": 0,
+        },
+    }
+
+
 def resources(context: Context) -> Object:
     """Any one annotation about resources replaces the defaults completely."""
     result: Object = {}
@@ -171,14 +203,13 @@ def security_context(context: Context) -> Object:
             "runAsNonRoot": False,
             "runAsUser": 0,
         }
-    bind = str(context.annotation("sidecar.istio.io/capNetBindService", values.cap_net_bind_service)).lower() == "true"
+    bind = context.switched_on("sidecar.istio.io/capNetBindService", values.cap_net_bind_service)
     added = [*(["NET_ADMIN"] if context.mode == "TPROXY" else []), *(["NET_BIND_SERVICE"] if bind else [])]
-    dump = str(context.annotation("sidecar.istio.io/enableCoreDump", values.enable_core_dump)).lower() == "true"
     return common | {
         "allowPrivilegeEscalation": values.privileged,
         "capabilities": {"drop": ["ALL"]} | ({"add": added} if added else {}),
         "privileged": values.privileged,
-        "readOnlyRootFilesystem": not dump,
+        "readOnlyRootFilesystem": not context.switched_on(CORE_DUMPS, values.enable_core_dump),
         "runAsNonRoot": not added,
         "runAsUser": 0 if added else int(context.uid),
     }
