@@ -1,12 +1,14 @@
 """Outbound clusters: one for each service port, and one more for each subset of its DestinationRule.
 
-Takes a snapshot and a proxy, gives Cluster messages. A cluster depends only on what `_Inputs` names, and is kept from one
-snapshot to the next by it. Not here: policies' parts (cluster_pool.py, cluster_balancer.py, cluster_tls.py).
+Takes a snapshot and a proxy, gives Cluster messages. A cluster depends only on what `_Inputs` names, and is kept
+from one snapshot to the next by it. Not here: policies' parts (cluster_pool.py, cluster_balancer.py,
+cluster_tls.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -67,18 +69,32 @@ def outbound_clusters(snap: Snapshot, node: Node, services: Iterable[Service], s
         if svc.resolution is Resolution.ALIAS:
             continue
         rule = scope.destination_rule(node, svc.host)
-        accounts = with_aliases(snap.service_accounts(svc), snap.mesh)
-        for port in svc.ports:
-            if port.protocol is Protocol.UDP:
-                continue
-            subsets = rule.spec.subsets if rule is not None else ()
-            for subset in (None, *subsets):
-                policy = policy_for(rule.spec if rule is not None else None, port.number, subset)
-                mode = service_mode(snap, svc, port, policy)
-                inputs = _Inputs(snap.mesh, flavour, svc, port, subset, rule, accounts, mode, sni_dnat)
-                cluster = _cluster(snap, node, inputs)
-                if cluster is not None:
-                    out.append(cluster)
+        make = partial(_service_clusters, snap, node, flavour, svc, rule, sni_dnat)
+        if svc.resolution.is_dns:  # endpoints stand in the clusters: the proxy's place counts
+            out += make()
+            continue
+        made_from = (snap.mesh, snap.peer_authentications, svc, rule, snap.endpoints(svc))
+        out += snap.memo.get(("clusters", flavour, sni_dnat, *map(id, made_from)), made_from, make)
+    return out
+
+
+def _service_clusters(
+    snap: Snapshot, node: Node, flavour: Flavour, svc: Service, rule: Consolidated | None, sni_dnat: bool
+) -> list[Any]:
+    """The clusters of one service: of each port, and of each subset of it."""
+    out: list[Any] = []
+    accounts = with_aliases(snap.service_accounts(svc), snap.mesh)
+    for port in svc.ports:
+        if port.protocol is Protocol.UDP:
+            continue
+        subsets = rule.spec.subsets if rule is not None else ()
+        for subset in (None, *subsets):
+            policy = policy_for(rule.spec if rule is not None else None, port.number, subset)
+            mode = service_mode(snap, svc, port, policy)
+            inputs = _Inputs(snap.mesh, flavour, svc, port, subset, rule, accounts, mode, sni_dnat)
+            cluster = _cluster(snap, node, inputs)
+            if cluster is not None:
+                out.append(cluster)
     return out
 
 
