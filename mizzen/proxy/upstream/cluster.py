@@ -124,6 +124,10 @@ class Cluster:
         return self.config.transport
 
     def become_warm(self) -> None:
+        """Endpoints are known; with active health checks they must also have been checked."""
+        if self.health is not None and not self.warm and not self.health.ready():
+            self.health.when_ready(self.become_warm)
+            return
         if not self.warm:
             self.warm = True
             if self.on_warm is not None:
