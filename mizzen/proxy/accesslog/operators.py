@@ -67,7 +67,8 @@ def duration(info: StreamInfo) -> int:
 
 
 def upstream_cluster(info: StreamInfo) -> str | None:
-    return info.upstream_cluster_name
+    """The name that statistics have for the cluster."""
+    return info.upstream_cluster_name if info.cluster is None else info.cluster.config.alt_stat_name
 
 
 def details(info: StreamInfo) -> str | None:

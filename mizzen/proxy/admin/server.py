@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
-from urllib.parse import parse_qs
+from urllib.parse import unquote
 
 from mizzen.proxy.admin.pages import PAGES, Answer
 from mizzen.proxy.codec.errors import CodecError
@@ -22,6 +22,16 @@ if TYPE_CHECKING:
     from mizzen.proxy.server import Server
 
 MAX_HEAD = 64 * 1024
+
+
+def parameters(query: str) -> dict[str, str]:
+    """The first value of each query parameter; a plus sign is itself."""
+    out: dict[str, str] = {}
+    for part in query.split("&"):
+        name, _, value = part.partition("=")
+        if name:
+            out.setdefault(unquote(name), unquote(value))
+    return out
 
 
 class Admin:
@@ -89,9 +99,7 @@ class Admin:
         body = await reader.readexactly(length) if length else b""
         keep = request.d.get("connection", "").lower() != "close" and version == "HTTP/1.1"
         path, _, query = request.path.partition("?")
-        answer = self.answer(
-            request.method, path, {k: v[0] for k, v in parse_qs(query, keep_blank_values=True).items()}, body
-        )
+        answer = self.answer(request.method, path, parameters(query), body)
         data = answer.body.encode("utf-8", "surrogateescape") if isinstance(answer.body, str) else answer.body
         fields = [
             f"content-type: {answer.content_type}\r\n",

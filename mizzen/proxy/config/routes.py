@@ -294,9 +294,9 @@ class RouteCompiler:
             own_request = level(each.request_headers_to_add, each.request_headers_to_remove)
             own_response = level(each.response_headers_to_add, each.response_headers_to_remove)
             if own_request:
-                target.request_ops = in_order([own_request, *self.request_levels], self.most_specific)
+                target.request_ops = (*own_request, *route.request_ops)
             if own_response:
-                target.response_ops = in_order([own_response, *self.response_levels], self.most_specific)
+                target.response_ops = (*own_response, *route.response_ops)
             if each.typed_per_filter_config:
                 target.per_filter = {**route.per_filter, **self._per_filter(each.typed_per_filter_config)}
             target.metadata_match = self._metadata_match(each)

@@ -78,7 +78,7 @@ class HealthCheck(HttpFilter):
             if self.pass_through and self.cache_s and not stream.local:
                 self.cached = (time.monotonic() + self.cache_s, headers.status)
             headers.set(CLUSTER_HEADER, self.server.node.cluster)
-        elif self.server.health_failed:
+        if self.server.health_failed:
             headers.set("x-envoy-immediate-health-check-fail", "true")
         return True
 

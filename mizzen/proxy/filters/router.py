@@ -374,6 +374,7 @@ class Exchange:
         stream.code = status
         ops = stream.response_ops
         if ops:
+            stream.response, stream.code = response, status
             apply(ops, response, stream)
         if self.action.internal_redirect is not None and status in (301, 302, 303, 307, 308):
             from mizzen.proxy.filters.internal_redirect import redirected

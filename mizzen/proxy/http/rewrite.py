@@ -31,7 +31,10 @@ def rewrite(action: Any, target: Any, headers: RequestHeaders, stream: Any) -> N
             headers.path = fresh + mark + query
     if headers.path != path:
         headers.set("x-envoy-original-path", path)
-    host = target.host_rewrite or action.host_rewrite
+    if target.host_rewrite:
+        set_host(action, headers, target.host_rewrite, False)
+        return
+    host = action.host_rewrite
     if not host:
         if action.host_rewrite_header:
             host = headers.get(action.host_rewrite_header) or ""
@@ -41,13 +44,14 @@ def rewrite(action: Any, target: Any, headers: RequestHeaders, stream: Any) -> N
         set_host(action, headers, host)
 
 
-def set_host(action: Any, headers: RequestHeaders, host: str) -> None:
-    """Put another host into a request; the old one is remembered where that is asked for."""
+def set_host(action: Any, headers: RequestHeaders, host: str, remembered: bool = True) -> None:
+    """Put another host into a request; the old one is remembered unless a weighted cluster rewrites it."""
     before = headers.authority or ""
     if action.append_x_forwarded_host:
         forwarded = headers.joined("x-forwarded-host")
         headers.set("x-forwarded-host", before if not forwarded else f"{forwarded},{before}")
-    headers.set("x-envoy-original-host", before)
+    if remembered:
+        headers.set("x-envoy-original-host", before)
     headers.authority = host
 
 

@@ -11,7 +11,7 @@ from mizzen.proxy.stats.store import BUCKETS, COUNTER, GAUGE, HISTOGRAM, TEXT, S
 # tag, expression: the first group is cut out of the name, the second (or else the first) is the value; in Envoy's order
 DEFAULTS: tuple[tuple[str, str], ...] = (
     ("envoy.response_code", r"_rq(_(\d{3}))$"),
-    ("envoy.response_code_class", r"_rq(_(\d))xx$"),
+    ("envoy.response_code_class", r"_rq_((\d))xx$"),
     ("envoy.http_conn_manager_listener_prefix", r"^listener\.(?:.*?)\.http\.((.*?)\.)"),
     ("envoy.listener_address", r"^listener\.(((?:[_.\d]*|[_\[\]aAbBcCdDeEfF\d]*|[^.]*?)_\d+|[^.]+?)\.)(?!admin)"),
     ("envoy.virtual_cluster", r"^vhost\.(?:.*?)\.vcluster\.((.*?)\.)"),
@@ -74,7 +74,7 @@ class Tags:
             found = pattern.search(name)
             if found is None or found.lastindex is None:
                 continue
-            value = found[2] if found.lastindex >= 2 and found[2] is not None else found[1]
+            value = found[2] if pattern.groups >= 2 and found[2] is not None else found[1]
             tags.append((tag, value))
             spans.append(found.span(1))
         out, at = "", 0
