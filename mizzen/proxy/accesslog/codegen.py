@@ -22,7 +22,7 @@ WRITTEN = {
     "RESPONSE_CODE": "info.code",
     "RESPONSE_FLAGS": "('-' if info.flag_order is None else flags_text(info))",
     "START_TIME": "iso(info.start_wall)",
-    "UPSTREAM_CLUSTER": "((info.upstream_cluster_name or missing) if info.cluster is None else info.cluster.config.alt_stat_name)",
+    "UPSTREAM_CLUSTER": "(info.upstream_cluster_name or missing)",
     "UPSTREAM_HOST": "(missing if info.host is None else info.host.text)",
 }
 PSEUDO = {":method": "method", ":path": "path", ":authority": "authority"}

@@ -68,7 +68,7 @@ def duration(info: StreamInfo) -> int:
 
 def upstream_cluster(info: StreamInfo) -> str | None:
     """The name that statistics have for the cluster."""
-    return info.upstream_cluster_name if info.cluster is None else info.cluster.config.alt_stat_name
+    return info.upstream_cluster_name
 
 
 def details(info: StreamInfo) -> str | None:
