@@ -285,3 +285,29 @@ async def test_probes_reach_the_application(tmp_path: Path) -> None:
         await made.start(ISTIO_KUBE_APP_PROBERS=json.dumps(probers))
         await eventually(lambda: made.answers("status", 200, "/app-health/app/livez"), "the application's probe")
     application.close()
+
+
+async def test_mounted_certificates(tmp_path: Path, data_plane: str) -> None:
+    """Files in place of a CA; a new file is a new certificate."""
+    async with pod(tmp_path) as made:
+        folder = tmp_path / "var/run/secrets/workload-spiffe-credentials"
+        folder.mkdir(parents=True)
+
+        def mount() -> None:
+            key, chain = made.istiod.issue(SPIFFE)
+            for name, data in (("key", key), ("cert-chain", chain), ("root-cert", made.istiod.root_pem)):
+                (folder / f"{name}.new").write_bytes(data)
+            for name in ("key", "cert-chain", "root-cert"):
+                (folder / f"{name}.new").replace(folder / f"{name}.pem")
+
+        mount()
+        await made.start(MIZZEN_DATA_PLANE=data_plane)
+        await made.ready()
+        first = await eventually(made.serial, "the mounted certificate")
+        mount()
+
+        async def another() -> bool:
+            return await made.serial() not in ("", first)
+
+        await eventually(another, "the new certificate")
+        assert made.istiod.signed == []

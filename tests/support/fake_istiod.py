@@ -64,6 +64,13 @@ class FakeIstiod:
             builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=True)
         return builder.sign(self.key, hashes.SHA256())
 
+    def issue(self, spiffe: str) -> tuple[bytes, bytes]:
+        """(key, certificate) as PEM, without being asked over the wire."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        made = self._certificate(key.public_key(), [x509.UniformResourceIdentifier(spiffe)])
+        private = key.private_bytes(PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+        return private, made.public_bytes(PEM)
+
     async def start(self) -> None:
         server_key = ec.generate_private_key(ec.SECP256R1())
         certificate = self._certificate(server_key.public_key(), [x509.DNSName("localhost")])
