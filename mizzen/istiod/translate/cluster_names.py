@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 OUTBOUND, SNI_DNAT = "outbound", "outbound_"
 BLACKHOLE, PASSTHROUGH, INBOUND_PASSTHROUGH = "BlackHoleCluster", "PassthroughCluster", "InboundPassthroughCluster"
+ALLOW_ANY_DYNAMIC_DNS = "AllowAnyDynamicDNSCluster"
 
 
 class ClusterName(NamedTuple):

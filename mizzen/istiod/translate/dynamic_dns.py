@@ -19,9 +19,9 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.cluster_draft import Draft
 from mizzen.istiod.translate.cluster_flavour import flavour_of
+from mizzen.istiod.translate.cluster_names import ALLOW_ANY_DYNAMIC_DNS
 from mizzen.istiod.translate.messages import address, pack, uint32
 
-CLUSTER = "AllowAnyDynamicDNSCluster"
 CACHE = "allow_any_dfp_dns_cache"
 MAX_HOSTS = 1024
 AGENT_RESOLVER = "127.0.0.1:15053"
@@ -46,7 +46,7 @@ def dns_cache(node: Node) -> Any:
 
 def dynamic_dns_cluster(snap: Snapshot, node: Node) -> Any:
     """The cluster that finds its endpoints by the request's host."""
-    draft = Draft(CLUSTER, cluster_pb2.Cluster.STATIC, snap.mesh)
+    draft = Draft(ALLOW_ANY_DYNAMIC_DNS, cluster_pb2.Cluster.STATIC, snap.mesh)
     # Plain HTTP goes out as it came: there is no certificate whose name could be checked.
     config = dfp_pb2.ClusterConfig(dns_cache_config=dns_cache(node), allow_insecure_cluster_options=True)
     draft.cluster.cluster_type.name = "envoy.clusters.dynamic_forward_proxy"

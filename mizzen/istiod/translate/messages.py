@@ -42,8 +42,14 @@ def duration(value: Duration | float | None) -> duration_pb2.Duration | None:
     """A protobuf Duration; numbers are seconds; None stays None (field unset)."""
     if value is None:
         return None
-    nanos = value.nanos if isinstance(value, Duration) else round(value * 1_000_000_000)
-    return duration_pb2.Duration(seconds=nanos // 1_000_000_000, nanos=nanos % 1_000_000_000)
+    return pb_duration(value if isinstance(value, Duration) else Duration.of(value))
+
+
+def pb_duration(value: Duration) -> duration_pb2.Duration:
+    """A protobuf Duration; both of its parts have the sign of the whole."""
+    seconds, nanos = divmod(abs(value.nanos), 1_000_000_000)
+    sign = -1 if value.nanos < 0 else 1
+    return duration_pb2.Duration(seconds=sign * seconds, nanos=sign * nanos)
 
 
 def uint32(value: int | None) -> wrappers_pb2.UInt32Value | None:

@@ -15,12 +15,12 @@ from google.protobuf.duration_pb2 import Duration as PbDuration
 from mizzen.api.istio.virtual_service import Destination, HTTPDirectResponse, HTTPRedirect, HTTPRewrite, HTTPRoute
 from mizzen.istiod.internal_names import PREFIX_PLACEHOLDER
 from mizzen.istiod.regex import quote_meta
+from mizzen.istiod.translate.messages import pb_duration
 from mizzen.istiod.translate.route_headers import apply_headers, header_changes
 from mizzen.istiod.translate.route_policies import (
     hash_policy,
     mirror_policy,
     mirror_share,
-    pb_duration,
     policy_share,
     retry_policy,
 )

@@ -17,9 +17,6 @@ from envoy.extensions.retry.host.previous_hosts.v3 import previous_hosts_pb2
 from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
 from envoy.type.matcher.v3 import string_pb2
 from envoy.type.v3 import percent_pb2
-from google.protobuf.any_pb2 import Any
-from google.protobuf.duration_pb2 import Duration as PbDuration
-from google.protobuf.message import Message as PbMessage
 from google.protobuf.wrappers_pb2 import BoolValue, UInt32Value
 
 from mizzen.api.istio.destination_rule import ConsistentHashLB
@@ -32,7 +29,7 @@ from mizzen.api.istio.virtual_service import (
     HTTPRoute,
     Percent,
 )
-from mizzen.api.types import Duration
+from mizzen.istiod.translate.messages import pack, pb_duration
 from mizzen.istiod.translate.route_match import string_matcher
 
 DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
@@ -63,19 +60,6 @@ GRPC_STATUS = {
         )
     )
 }
-
-
-def pb_duration(value: Duration) -> PbDuration:
-    """The protobuf form; both parts have the sign of the whole."""
-    seconds, nanos = divmod(abs(value.nanos), 1_000_000_000)
-    return PbDuration(seconds=seconds, nanos=nanos) if value.nanos >= 0 else PbDuration(seconds=-seconds, nanos=-nanos)
-
-
-def pack(message: PbMessage) -> Any:
-    """The message as an Any with its type URL."""
-    out = Any()
-    out.Pack(message, deterministic=True)
-    return out
 
 
 _PREVIOUS_HOSTS = routes.RetryPolicy.RetryHostPredicate(

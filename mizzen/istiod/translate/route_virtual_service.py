@@ -15,10 +15,11 @@ from envoy.config.route.v3 import route_components_pb2 as routes
 from mizzen.api.istio.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
 from mizzen.istiod.internal_names import ROUTE_SEMANTICS
 from mizzen.istiod.registry.model import Service
+from mizzen.istiod.translate.messages import pack
 from mizzen.istiod.translate.route_actions import set_clusters, set_direct_response, set_redirect
 from mizzen.istiod.translate.route_headers import apply_headers, header_changes
 from mizzen.istiod.translate.route_match import is_catch_all, route_match
-from mizzen.istiod.translate.route_policies import cors, fault, pack
+from mizzen.istiod.translate.route_policies import cors, fault
 from mizzen.istiod.translate.route_scope import RouteScope
 
 FAULT_FILTER = "envoy.filters.http.fault"

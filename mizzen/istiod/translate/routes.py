@@ -18,6 +18,8 @@ from mizzen.istiod.registry.protocol import Protocol, parse_protocol
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.scope import EgressListener, Scope
 from mizzen.istiod.translate.addresses import address_for
+from mizzen.istiod.translate.cluster_names import ALLOW_ANY_DYNAMIC_DNS as DYNAMIC_DNS
+from mizzen.istiod.translate.cluster_names import PASSTHROUGH
 from mizzen.istiod.translate.consistent_hash import any_service_hash, hash_of_destination, hash_of_service
 from mizzen.istiod.translate.gateway_routes import gateway_routes
 from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK, outbound_policy
@@ -28,7 +30,6 @@ from mizzen.istiod.translate.virtual_host_entries import HostEntry, configuratio
 from mizzen.istiod.translate.virtual_hosts import HTTP_PORT, HostOptions, for_services, virtual_hosts
 
 HTTP_PROXY = "http_proxy"
-PASSTHROUGH, BLACK_HOLE, DYNAMIC_DNS = "PassthroughCluster", "BlackHoleCluster", "AllowAnyDynamicDNSCluster"
 
 
 def route_configuration(snap: Snapshot, node: Node, name: str) -> route_pb2.RouteConfiguration:

@@ -17,12 +17,11 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import Service, ServicePort
 from mizzen.istiod.registry.protocol import Protocol
 from mizzen.istiod.snapshot.scope import Scope
+from mizzen.istiod.translate.cluster_names import BLACKHOLE
 from mizzen.istiod.translate.filters import TcpOptions
 from mizzen.istiod.translate.route_scope import cluster_name, destination_cluster
 from mizzen.istiod.translate.route_virtual_service import has_labels
 from mizzen.istiod.translate.stat_names import expand
-
-BLACK_HOLE = "BlackHoleCluster"
 
 
 class ListenPort(msgspec.Struct, frozen=True):
@@ -75,7 +74,7 @@ def l4_applies(
 def routed(destinations: Sequence[RouteDestination], vs: VirtualService, port: ListenPort, tcp: TcpScope) -> TcpOptions:
     """The TCP proxy of a rule's destinations: one cluster, or several by weight; nowhere without any."""
     if not destinations:
-        return TcpOptions(cluster=BLACK_HOLE, protocol=port.protocol, port=port.number)
+        return TcpOptions(cluster=BLACKHOLE, protocol=port.protocol, port=port.number)
     first = destinations[0].destination
     rule = tcp.rule(first.host)
     if len(destinations) == 1:

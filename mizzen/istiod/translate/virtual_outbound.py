@@ -18,7 +18,8 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.addresses import wildcards
 from mizzen.istiod.translate.chains import HTTP_ALPNS, bind_address
-from mizzen.istiod.translate.dynamic_dns import CLUSTER as DYNAMIC_DNS
+from mizzen.istiod.translate.cluster_names import ALLOW_ANY_DYNAMIC_DNS as DYNAMIC_DNS
+from mizzen.istiod.translate.cluster_names import BLACKHOLE, PASSTHROUGH
 from mizzen.istiod.translate.dynamic_dns import dns_cache
 from mizzen.istiod.translate.filters import ChainContext, HttpOptions, ListenerClass, TcpOptions, http_filter_chain
 from mizzen.istiod.translate.filters.network import blackhole_filters, tcp_filter_chain
@@ -27,14 +28,13 @@ from mizzen.istiod.translate.outbound_policy import ALLOW_ANY_DYNAMIC_DNS, BLOCK
 from mizzen.istiod.translate.route_scope import destination_cluster
 from mizzen.istiod.translate.telemetry.access_log import access_logs
 
-BLACK_HOLE, PASSTHROUGH = "BlackHoleCluster", "PassthroughCluster"
 LISTEN_PORT = 15001
 
 
 def unknown_destination_filters(ctx: ChainContext) -> list[Any]:
     """The filters for connections to a destination outside the registry."""
     policy = outbound_policy(ctx.snap, ctx.node)
-    cluster = BLACK_HOLE if policy.mode == BLOCK else PASSTHROUGH
+    cluster = BLACKHOLE if policy.mode == BLOCK else PASSTHROUGH
     if policy.mode != BLOCK and policy.egress_proxy is not None:
         cluster = destination_cluster(policy.egress_proxy, None, 0)
     return tcp_filter_chain(ctx, TcpOptions(cluster=cluster))

@@ -7,9 +7,10 @@ from envoy.config.route.v3 import route_components_pb2 as routes
 
 from mizzen.api.istio.virtual_service import HTTPRedirect, HTTPRetry, HTTPRoute, Percent
 from mizzen.api.types import Duration
+from mizzen.istiod.translate.messages import pb_duration
 from mizzen.istiod.translate.route_actions import set_redirect
 from mizzen.istiod.translate.route_match import routing_claims
-from mizzen.istiod.translate.route_policies import mirror_share, pb_duration, retry_policy, split_retry_on
+from mizzen.istiod.translate.route_policies import mirror_share, retry_policy, split_retry_on
 
 
 @pytest.mark.parametrize(
