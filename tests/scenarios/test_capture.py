@@ -11,6 +11,7 @@ import sys
 import textwrap
 from collections.abc import Iterator
 
+import msgspec
 import pytest
 
 from mizzen.cni.rules import CaptureConfig, apply, cleanup
@@ -21,16 +22,25 @@ pytestmark = [
 ]
 
 POD, PEER = "10.213.7.2", "10.213.7.1"
+POD6, PEER6 = "fd00:213:7::2", "fd00:213:7::1"
 PREFIX = f"agt{os.getpid()}"
 
 # Inside a namespace: listeners that answer with their name, then one connection per probe, as its user.
 SERVE = """
 import socket, sys, threading
 for address, port, name in {listeners}:
-    listener = socket.create_server((address, port))
+    listener = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET)
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if name == "transparent":
+        listener.setsockopt(socket.SOL_IP, 19, 1)  # IP_TRANSPARENT
+    if ":" in address:
+        listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+    listener.bind((address, port)); listener.listen()
     def loop(listener=listener, name=name):
         while True:
-            connection, _ = listener.accept()
+            connection, peer = listener.accept()
+            if name == "transparent":
+                name = "%s -> %s:%d" % (peer[0], *connection.getsockname()[:2])
             connection.sendall(name.encode()); connection.close()
     threading.Thread(target=loop, daemon=True).start()
 print("ready", flush=True)
@@ -88,8 +98,9 @@ def pod() -> Iterator[str]:
             ip("netns", "add", name)
             ip("-n", name, "link", "set", "lo", "up")
         ip("link", "add", "eth0", "netns", mine, "type", "veth", "peer", "name", "eth0", "netns", other)
-        for name, address in ((mine, POD), (other, PEER)):
+        for name, address, address6 in ((mine, POD, POD6), (other, PEER, PEER6)):
             ip("-n", name, "addr", "add", f"{address}/24", "dev", "eth0")
+            ip("-n", name, "-6", "addr", "add", f"{address6}/64", "dev", "eth0", "nodad")
             ip("-n", name, "link", "set", "eth0", "up")
         ip("-n", mine, "route", "add", "default", "via", PEER)
         yield mine
@@ -176,3 +187,42 @@ def test_the_command_validates_its_own_rules(pod: str) -> None:
     assert subprocess.run(check, check=False, capture_output=True).returncode == 126
     subprocess.run([*command, *words], check=True)
     assert subprocess.run(check, check=False).returncode == 0
+
+
+FROM_INSIDE_6 = [
+    ("an application calls out", 1000, "", PEER6, 9000, "outbound"),
+    ("a port that is left alone", 1000, "", PEER6, 9001, "neighbour"),
+    ("the proxy calls out", 1337, "", PEER6, 9000, "neighbour"),
+    ("an application calls itself by the pod's address", 1000, "", POD6, 8080, "application"),
+    ("an application calls itself by loopback", 1000, "", "::1", 8080, "application"),
+    ("the proxy calls its own pod, as through a Service", 1337, "", POD6, 8080, "inbound"),
+    ("inbound passthrough reaches the application", 1337, "::6", POD6, 8080, "application"),
+]
+FROM_OUTSIDE_6 = [
+    ("a neighbour calls the application", 0, "", POD6, 8080, "inbound"),
+    ("a neighbour calls the agent", 0, "", POD6, 15020, "agent"),
+]
+
+
+@pytest.mark.parametrize("native_nftables", [False, True], ids=["iptables", "nftables"])
+def test_who_gets_a_connection_by_ipv6(pod: str, native_nftables: bool) -> None:
+    other = f"{PREFIX}n"
+    apply(msgspec.structs.replace(CONFIG, ipv6=True), f"/run/netns/{pod}", native_nftables=native_nftables)
+    listeners = [("::", port, name) for _, port, name in LISTENERS]
+    with serving(pod, listeners), serving(other, [("::", port, name) for _, port, name in NEIGHBOUR]):
+        got = ask(pod, [row[:5] for row in FROM_INSIDE_6]) | ask(other, [row[:5] for row in FROM_OUTSIDE_6])
+    assert got == {row[0]: row[5] for row in FROM_INSIDE_6 + FROM_OUTSIDE_6}
+
+
+@pytest.mark.parametrize("native_nftables", [False, True], ids=["iptables", "nftables"])
+def test_tproxy_keeps_both_addresses(pod: str, native_nftables: bool) -> None:
+    other = f"{PREFIX}n"
+    config = msgspec.structs.replace(CONFIG, mode="TPROXY")
+    apply(config, f"/run/netns/{pod}", native_nftables=native_nftables)
+    listeners = [entry if entry[1] != 15006 else ("0.0.0.0", 15006, "transparent") for entry in LISTENERS]
+    outside = [("application", 0, "", POD, 8080), ("agent", 0, "", POD, 15020)]
+    inside = [("out", 1000, "", PEER, 9000), ("itself", 1000, "", POD, 8080)]
+    with serving(pod, listeners), serving(other, NEIGHBOUR):
+        got = ask(other, outside) | ask(pod, inside)
+    expected = {"application": f"{PEER} -> {POD}:8080", "agent": "agent", "out": "outbound", "itself": "application"}
+    assert got == expected
