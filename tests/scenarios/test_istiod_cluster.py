@@ -19,6 +19,7 @@ import yaml
 from cryptography import x509
 
 from mizzen.istiod.ca import pki
+from mizzen.istiod.ca.secret_access import SecretAccess
 from mizzen.istiod.server.istiod import Istiod
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.istiod.xds.types import CDS, EDS, LDS, RDS
@@ -38,6 +39,8 @@ from tests.support.ads_client import AdsClient, names
 from tests.support.poll import until
 
 CRDS = Path(__file__).parents[2] / "mizzen" / "api" / "crd"
+ROLES = Resource("rbac.authorization.k8s.io", "v1", "roles", True, "Role")
+ROLE_BINDINGS = Resource("rbac.authorization.k8s.io", "v1", "rolebindings", True, "RoleBinding")
 VIRTUAL_SERVICES = Resource("networking.istio.io", "v1", "virtualservices", True, "VirtualService")
 
 
@@ -223,3 +226,21 @@ async def _run(*arguments: str) -> str:
     out, errors = await process.communicate()
     assert process.returncode == 0, errors.decode()
     return out.decode()
+
+
+async def test_secrets_are_for_accounts_that_may_list_them(client: Client) -> None:
+    identity = "spiffe://cluster.local/ns/shop/sa/web"
+    assert not await SecretAccess(client).may_list(identity)
+    rule = {"apiGroups": [""], "resources": ["secrets"], "verbs": ["get", "watch", "list"]}
+    await client.create(ROLES, {"metadata": {"name": "sds", "namespace": "shop"}, "rules": [rule]})
+    binding = {
+        "metadata": {"name": "sds", "namespace": "shop"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "sds"},
+        "subjects": [{"kind": "ServiceAccount", "name": "web", "namespace": "shop"}],
+    }
+    await client.create(ROLE_BINDINGS, binding)
+    async with asyncio.timeout(5):
+        while not await SecretAccess(client).may_list(identity):
+            await asyncio.sleep(0.02)
+    assert not await SecretAccess(client).may_list("spiffe://cluster.local/ns/shop/sa/other")
+    assert not await SecretAccess(client).may_list(None)

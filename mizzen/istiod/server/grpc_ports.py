@@ -20,7 +20,7 @@ from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.options import ServerOptions, bind, flag, split_address
 from mizzen.istiod.server.tls import TlsRelay, server_context
 from mizzen.istiod.xds.hub import Hub
-from mizzen.istiod.xds.server import AdsService, Debug, Refused
+from mizzen.istiod.xds.server import AdsService, Debug, ReadsSecrets, Refused
 
 log = logging.getLogger(__name__)
 
@@ -80,11 +80,19 @@ class GrpcPorts:
     """Started with `start`, ended with `stop`; serving certificates are replaced by `use_certificate`."""
 
     def __init__(
-        self, options: ServerOptions, hub: Hub, authority: Authority, tokens: Any, metrics: Metrics, debug: Debug
+        self,
+        options: ServerOptions,
+        hub: Hub,
+        authority: Authority,
+        tokens: Any,
+        metrics: Metrics,
+        debug: Debug,
+        reads_secrets: ReadsSecrets,
     ) -> None:
         self._options, self._hub, self._authority, self._metrics = options, hub, authority, metrics
         self._debug = debug
         self._tokens = tokens
+        self._reads_secrets = reads_secrets
         self._servers: list[Any] = []
         self._relay: TlsRelay | None = None
         self.authenticator = Authenticator(lambda: authority.trust_domain, self._certificates, tokens)
@@ -97,7 +105,7 @@ class GrpcPorts:
                 handlers.append(self._certificate_service())
             self.ports["grpc"] = await self._serve(ports.plaintext, handlers)
         if ports.secure is not None:
-            ads = AdsService(self._hub, self._identities, self._debug)
+            ads = AdsService(self._hub, self._identities, self._debug, self._reads_secrets)
             inner = bind_grpc("secure_grpc", "127.0.0.1:0")
             self._relay = TlsRelay(await self._serve(inner, [ads.handler(), self._certificate_service()]))
             context = server_context(chain, key, self._authority.roots)

@@ -18,6 +18,7 @@ from mizzen.istiod.ca import spiffe
 from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, TokenReviewer
 from mizzen.istiod.ca.authority import Authority, serving_names
 from mizzen.istiod.ca.persist import FolderKeeper, Keeper, NowhereKeeper, SecretKeeper
+from mizzen.istiod.ca.secret_access import SecretAccess
 from mizzen.istiod.config.files import DirectorySource
 from mizzen.istiod.config.jwks import JwksSource
 from mizzen.istiod.config.kubernetes import KubernetesSource
@@ -122,7 +123,9 @@ class Istiod:
         debug = Debug(self.hub, self.store)
         o = self.options
         xds_debug = XdsDebug(debug, o.identity, VERSION, o.revision, o.system_namespace)
-        self._grpc = GrpcPorts(o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug)
+        self._grpc = GrpcPorts(
+            o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug, SecretAccess(self.client).may_list
+        )
         by_token = self._grpc.authenticator.by_token
         debugging = debug_routes(debug, by_token, o.system_namespace)
         version = {"version": VERSION, "status": "Clean"}

@@ -51,6 +51,7 @@ class Connection:
         self.subscriptions = Subscriptions(delta)
         self.wake: Callable[[], None] = lambda: None
         self.view: View | None = None
+        self.reads_secrets = False  # whether its identity may be served Secrets
         self.health_error: str | None = None
         self._source = source
         self._answers: deque[Answer] = deque()

@@ -26,6 +26,8 @@ from mizzen.istiod.xds.types import SDS, SERVED
 
 log = logging.getLogger(__name__)
 
+CONFIG_MAP = "configmap://"
+
 
 class Generator(Protocol):
     """translate.generate."""
@@ -136,8 +138,10 @@ class Hub:
 
             def generate(names: Collection[str] | None) -> Iterable[tuple[str, Any]]:
                 assert self.snapshot is not None
-                if type_url == SDS and connection.identity is None:
-                    return ()
+                if type_url == SDS:
+                    names = secrets_for(connection, names or ())
+                    if not names:
+                        return ()
                 return self._generate(self.snapshot, node, type_url, names)
 
             resources = self.collections[key] = ResourceCollection(type_url, generate, self._interner)
@@ -147,7 +151,18 @@ class Hub:
 
     def _view(self, connection: Connection) -> views.View:
         assert self.snapshot is not None
-        return views.view(self.snapshot, connection.node, connection.identity, self._namespaces.names)
+        who = (connection.identity, connection.reads_secrets)
+        return views.view(self.snapshot, connection.node, who, self._namespaces.names)
+
+    def may_read_secrets(self, connection: Connection, allowed: bool) -> None:
+        """What the connection's identity may be served has been asked."""
+        if allowed == connection.reads_secrets:
+            return
+        connection.reads_secrets = allowed
+        if connection.view is not None:
+            connection.view = self._view(connection)
+            connection.moved()
+            connection.push(time.monotonic(), SERVED)
 
     def release(self, collection: ResourceCollection) -> None:
         collection.users -= 1
@@ -163,3 +178,12 @@ class Hub:
         """Free what can be made again: joined bodies, and what the interner remembers."""
         for resources in self.collections.values():
             resources.forget_responses()
+
+
+def secrets_for(connection: Connection, names: Collection[str]) -> list[str]:
+    """The secrets among these that a proxy may be served: none without an identity; roots in ConfigMaps are no
+    secrets.
+    """
+    if connection.identity is None:
+        return []
+    return [name for name in names if connection.reads_secrets or name.startswith(CONFIG_MAP)]

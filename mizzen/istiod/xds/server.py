@@ -20,7 +20,7 @@ from mizzen.istiod.node import Node, from_xds
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.subscription import Request
-from mizzen.istiod.xds.types import HEALTH, is_debug, short_name
+from mizzen.istiod.xds.types import HEALTH, SDS, is_debug, short_name
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +38,8 @@ class Refused(Exception):
 
 Authenticate = Callable[[Any], Awaitable[tuple[str, ...] | None]]
 """From a grpc.aio context: the SPIFFE identities proven, () for none, None on a port without authentication."""
+ReadsSecrets = Callable[[str | None], Awaitable[bool]]
+"""Whether an identity may be served Secrets; a server that is given none serves none."""
 Debug = Callable[[str, tuple[str, ...], tuple[str, ...] | None, bool], bytes]
 """(type URL, names, identities, delta) → one response, serialised. Raises Refused."""
 
@@ -45,8 +47,15 @@ Debug = Callable[[str, tuple[str, ...], tuple[str, ...] | None, bool], bytes]
 class AdsService:
     """StreamAggregatedResources and DeltaAggregatedResources on one hub."""
 
-    def __init__(self, hub: Hub, authenticate: Authenticate, debug: Debug | None = None) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        authenticate: Authenticate,
+        debug: Debug | None = None,
+        reads_secrets: ReadsSecrets | None = None,
+    ) -> None:
         self._hub, self._authenticate, self._debug = hub, authenticate, debug
+        self._reads_secrets = reads_secrets
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a grpc.aio server is given. Responses are bytes already."""
@@ -67,7 +76,8 @@ class AdsService:
 
     async def _serve(self, context: Any, delta: bool) -> None:
         try:
-            await Stream(self._hub, context, delta, self._debug).run(await self._authenticate(context))
+            stream = Stream(self._hub, context, delta, self._debug, self._reads_secrets)
+            await stream.run(await self._authenticate(context))
         except Refused as refused:
             await context.abort(refused.code, refused.details)
         except PeerError as error:
@@ -77,8 +87,11 @@ class AdsService:
 class Stream:
     """One stream's two directions: a task that reads, and the writer, which is the RPC's own."""
 
-    def __init__(self, hub: Hub, context: Any, delta: bool, debug: Debug | None) -> None:
+    def __init__(
+        self, hub: Hub, context: Any, delta: bool, debug: Debug | None, reads_secrets: ReadsSecrets | None
+    ) -> None:
         self._hub, self._context, self._delta, self._debug = hub, context, delta, debug
+        self._reads_secrets = reads_secrets
         self._wake = asyncio.Event()
         self._ended = False
         self._debug_answers: list[bytes] = []
@@ -97,6 +110,7 @@ class Stream:
         connection = self._hub.connect(node, identity, self._context.peer(), self._delta)
         connection.wake = self._wake.set
         log.info("ADS: new %sconnection %s", "delta " if self._delta else "", connection.id)
+        await self._ask_secrets(connection, first)
         self._take(connection, first)
         reader = asyncio.create_task(self._read(connection), name=f"ads reader {connection.id}")
         try:
@@ -120,10 +134,16 @@ class Stream:
     async def _read(self, connection: Connection) -> None:
         try:
             while (message := await self._context.read()) is not END:
+                await self._ask_secrets(connection, message)
                 self._take(connection, message)
         finally:
             self._ended = True
             self._wake.set()
+
+    async def _ask_secrets(self, connection: Connection, message: Any) -> None:
+        """Before secrets are subscribed to: may the proxy have them?"""
+        if message.type_url == SDS and not message.response_nonce and self._reads_secrets is not None:
+            self._hub.may_read_secrets(connection, await self._reads_secrets(connection.identity))
 
     def _take(self, connection: Connection, message: Any) -> None:
         if message.type_url == HEALTH:

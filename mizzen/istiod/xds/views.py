@@ -39,11 +39,13 @@ ANYWHERE = frozenset({CDS, EDS, RDS})
 
 
 class View(NamedTuple):
-    """own: for types that depend on the proxy's namespace; anywhere: for the others; identity: its verified one."""
+    """own: for types that depend on the proxy's namespace; anywhere: for the others; identity: what secrets
+    depend on.
+    """
 
     own: Hashable
     anywhere: Hashable
-    identity: str | None
+    identity: Hashable
 
     def key(self, type_url: str) -> Hashable:
         """What a proxy's resources of the type depend on."""
@@ -52,7 +54,7 @@ class View(NamedTuple):
         return (self.own, self.identity) if type_url == SDS else self.own
 
 
-def view(snap: Snapshot, node: Node, identity: str | None, named_namespaces: Collection[str]) -> View:
+def view(snap: Snapshot, node: Node, identity: Hashable, named_namespaces: Collection[str]) -> View:
     """The view of a proxy. named_namespaces: those that are not plain."""
     targets = snap.targets(node)
     inputs = (

@@ -14,6 +14,7 @@ import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
+from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 
 from mizzen.api.istio.mesh import MeshConfig
 from mizzen.istiod.node import Node
@@ -241,3 +242,36 @@ async def test_a_bad_node_is_refused(server: Server, channel: Any, node: str) ->
 async def test_before_the_first_snapshot(channel: Any, server: Server) -> None:
     server.hub.snapshot = None
     assert await refusal(client(channel, delta=False)) == grpc.StatusCode.UNAVAILABLE
+
+
+@pytest.mark.parametrize("allowed", [True, False])
+async def test_secrets_only_for_those_who_may_list_them(allowed: bool) -> None:
+    """Roots in ConfigMaps are no secrets."""
+    asked: list[str | None] = []
+
+    async def who(_: Any) -> tuple[str, ...]:
+        return ("spiffe://cluster.local/ns/shop/sa/web",)
+
+    async def may(identity: str | None) -> bool:
+        asked.append(identity)
+        return allowed
+
+    def secrets(_: Any, node: Node, type_url: str, names: Collection[str] | None) -> Iterable[tuple[str, Any]]:
+        return [(name, secret_pb2.Secret(name=name)) for name in sorted(names or ())]
+
+    hub = Hub(secrets)
+    hub.publish(Snapshot.build([], MeshConfig()), [])
+    grpc_server = grpc.aio.server(handlers=[AdsService(hub, who, reads_secrets=may).handler()])
+    port = grpc_server.add_insecure_port("127.0.0.1:0")
+    await grpc_server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            c = client(channel, True)
+            await c.ask(SDS, "kubernetes://cert", "configmap://shop/roots")
+            answer = await c.next()
+            expected = ["configmap://shop/roots", "kubernetes://cert"] if allowed else ["configmap://shop/roots"]
+            assert names(answer) == expected
+            assert list(answer.removed_resources) == ([] if allowed else ["kubernetes://cert"])
+            assert asked == ["spiffe://cluster.local/ns/shop/sa/web"]
+    finally:
+        await grpc_server.stop(0)
