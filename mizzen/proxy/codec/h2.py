@@ -603,8 +603,8 @@ class H2:
             self.send_window += step
             if self.send_window > MAX_WINDOW:
                 raise Broken(FLOW_CONTROL_ERROR)
-            for stream in list(self.blocked.values()):
-                self._drain(stream)
+            for waiting in list(self.blocked.values()):
+                self._drain(waiting)
                 if self.send_window <= 0:
                     break
             return

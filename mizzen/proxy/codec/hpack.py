@@ -11,7 +11,7 @@ from typing import Any
 from mizzen.proxy.codec.errors import CodecError
 
 try:
-    from jh2 import _hazmat  # type: ignore[attr-defined]
+    from jh2 import _hazmat
 except ImportError:  # pragma: no cover
     _hazmat = None
 

@@ -213,7 +213,7 @@ def on_reset(policy: RetryPolicy, reason: str, request_sent: bool) -> bool:
 
 def backoff(policy: RetryPolicy, attempt: int) -> float:
     """Seconds to wait before the retry number `attempt` (from 1): full jitter below an exponential bound."""
-    bound = min(policy.max_backoff, policy.base * (2**attempt - 1))
+    bound = min(policy.max_backoff, policy.base * float(2**attempt - 1))
     return random.random() * bound
 
 

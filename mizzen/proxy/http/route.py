@@ -61,7 +61,7 @@ class Match:
         elif self.connect:
             if request.method != "CONNECT" or request.protocol is not None:
                 return False
-        elif not self.test(path):  # type: ignore[misc]
+        elif self.test is None or not self.test(path):
             return False
         for header in self.headers:
             if not header(request):
@@ -297,7 +297,7 @@ class VirtualHost:
     def __init__(self, name: str) -> None:
         self.name = name
         self.routes: tuple[Route, ...] = ()
-        self.table_rows: tuple[Any, ...] = ()
+        self.table_rows: tuple[tuple[Any, int, str, Route], ...] = ()
         self.require_tls = 0
         self.attempt_count = False
         self.attempt_count_in_response = False
