@@ -26,6 +26,7 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
     f"{HTTP}ext_authz.v3.ExtAuthz": ("ext_authz:http_filter", None),
     f"{HTTP}fault.v3.HTTPFault": ("fault:http_filter", None),
     f"{HTTP}grpc_stats.v3.FilterConfig": ("grpc_stats:http_filter", None),
+    f"{HTTP}grpc_web.v3.GrpcWeb": ("grpc_web:http_filter", None),
     f"{HTTP}header_to_metadata.v3.Config": ("metadata:header_to_metadata", None),
     f"{HTTP}health_check.v3.HealthCheck": ("health_check:http_filter", None),
     f"{HTTP}jwt_authn.v3.JwtAuthentication": ("jwt_authn:http_filter", None),

@@ -462,14 +462,21 @@ class Stream(StreamInfo):
 
     def add_response_data(self, filter_: Any, data: bytes) -> None:
         """Body that a filter has left when the trailers come."""
+        if data:
+            self._add_data(filter_, data, False)
+
+    def end_response(self, filter_: Any, data: bytes) -> None:
+        """Body that a filter puts in the trailers' place: the last there is."""
+        self._add_data(filter_, data, True)
+
+    def _add_data(self, filter_: Any, data: bytes, end: bool) -> None:
         encoders = self.hcm.data_encoders
         for each in encoders[encoders.index(filter_) + 1 :]:
-            passed = each.response_data(self, data, False)
+            passed = each.response_data(self, data, end)
             if passed is None:
                 return
             data = passed
-        if data:
-            self._send_data(data, False)
+        self._send_data(data, end)
 
     def _send_data(self, data: bytes, end: bool) -> None:
         self.bytes_sent += len(data)
