@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
 from mizzen.istiod.ca import bundle as bundles
 from mizzen.istiod.ca import pki
 from mizzen.istiod.ca.bundle import Bundle
@@ -17,6 +20,10 @@ DEFAULT_TTL = timedelta(hours=24)
 MAX_TTL = timedelta(hours=2160)
 SERVING_TTL = timedelta(days=3650)
 RENEW_FRACTION = 0.2  # a self-signed root is renewed in this last part of its life
+
+
+class TrustError(ValueError):
+    """A new CA that what the old one signed would not be valid under."""
 
 
 class TtlError(ValueError):
@@ -76,6 +83,19 @@ class Authority:
             return None
         return bundles.self_signed(self.trust_domain, now, self.bundle.key)
 
+    def replacement(self, found: Bundle | None) -> Bundle | None:
+        """The bundle to sign with instead, when what is kept has changed. Raises TrustError when it would break
+        the mesh.
+
+        Every root trusted now must stay trusted, or be the same key's: workloads hold certificates that it signed.
+        """
+        if found is None or found.data() == self.bundle.data():
+            return None
+        kept = {_key_id(root) for root in _certificates(found.roots)}
+        if not {_key_id(root) for root in _certificates(self.bundle.roots)} <= kept:
+            raise TrustError("the new CA does not trust the old root; give both roots in root-cert.pem first")
+        return found
+
     def use(self, bundle: Bundle) -> None:
         """Sign with another bundle from now on."""
         changed = bundle.roots != self.bundle.roots
@@ -83,6 +103,14 @@ class Authority:
         if changed:
             for listener in self.roots_changed:
                 listener()
+
+
+def _certificates(text: str) -> list[x509.Certificate]:
+    return x509.load_pem_x509_certificates(text.encode())
+
+
+def _key_id(certificate: x509.Certificate) -> bytes:
+    return certificate.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 def serving_names(system_namespace: str, revision: str = "", extra: Sequence[str] = ()) -> list[str]:

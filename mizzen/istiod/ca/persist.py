@@ -31,6 +31,10 @@ class Keeper(Protocol):
         """The bundle that is there; a new self-signed one, kept, when there is none."""
         ...
 
+    async def current(self) -> Bundle | None:
+        """The bundle that is there now; None when there is none. Raises UsageError for half of one."""
+        ...
+
     async def save(self, bundle: Bundle) -> None: ...
 
 
@@ -40,6 +44,9 @@ class NowhereKeeper:
     async def load(self, trust_domain: str) -> Bundle:
         log.warning("the CA's key is kept in memory only; give --ca-dir to keep it over a restart")
         return bundles.self_signed(trust_domain, datetime.now(UTC))
+
+    async def current(self) -> Bundle | None:
+        return None
 
     async def save(self, bundle: Bundle) -> None:
         return None
@@ -52,11 +59,14 @@ class FolderKeeper:
         self._folder = folder
 
     async def load(self, trust_domain: str) -> Bundle:
-        found = bundles.read_folder(self._folder)
+        found = await self.current()
         if found is None:
             found = bundles.self_signed(trust_domain, datetime.now(UTC))
             bundles.write_folder(self._folder, found)
         return found
+
+    async def current(self) -> Bundle | None:
+        return bundles.read_folder(self._folder)
 
     async def save(self, bundle: Bundle) -> None:
         bundles.write_folder(self._folder, bundle)
@@ -69,10 +79,9 @@ class SecretKeeper:
         self._client, self._namespace = client, namespace
 
     async def load(self, trust_domain: str) -> Bundle:
-        for name in (PLUG_IN, SELF_SIGNED):
-            secret = await self._client.find(SECRETS, name, self._namespace)
-            if secret is not None:
-                return bundles.from_data(_decoded(secret.get("data") or {}), f"Secret {self._namespace}/{name}")
+        found = await self.current()
+        if found is not None:
+            return found
         made = bundles.self_signed(trust_domain, datetime.now(UTC))
         await self._ensure_namespace()
         try:
@@ -82,6 +91,13 @@ class SecretKeeper:
                 raise
             return await self.load(trust_domain)  # another istiod was faster
         return made
+
+    async def current(self) -> Bundle | None:
+        for name in (PLUG_IN, SELF_SIGNED):
+            secret = await self._client.find(SECRETS, name, self._namespace)
+            if secret is not None:
+                return bundles.from_data(_decoded(secret.get("data") or {}), f"Secret {self._namespace}/{name}")
+        return None
 
     async def _ensure_namespace(self) -> None:
         if await self._client.find(NAMESPACES, self._namespace) is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import ssl
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from typing import Any
@@ -16,7 +17,8 @@ from mizzen.api.errors import UsageError
 from mizzen.api.validation import inspect, validate
 from mizzen.istiod.ca import spiffe
 from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, TokenReviewer
-from mizzen.istiod.ca.authority import Authority, serving_names
+from mizzen.istiod.ca.authority import Authority, TrustError, serving_names
+from mizzen.istiod.ca.bundle import Bundle
 from mizzen.istiod.ca.persist import FolderKeeper, Keeper, NowhereKeeper, SecretKeeper
 from mizzen.istiod.ca.secret_access import SecretAccess
 from mizzen.istiod.config.files import DirectorySource
@@ -40,11 +42,22 @@ from mizzen.istiod.snapshot.snapshot import Options
 from mizzen.istiod.translate import generate
 from mizzen.istiod.xds.debounce import Debounce
 from mizzen.istiod.xds.hub import Hub
-from mizzen.kube import Client, Informers, Key, KubeConfig, WorkQueue, kubeconfig, run_controller
+from mizzen.kube import (
+    CONNECTION_ERRORS,
+    ApiError,
+    Client,
+    Informers,
+    Key,
+    KubeConfig,
+    WorkQueue,
+    kubeconfig,
+    run_controller,
+)
+from mizzen.kube.kubeconfig import load_cert_chain
 
 log = logging.getLogger(__name__)
 
-ROOT_CHECK_S = 3600.0
+CA_CHECK_S = 10.0
 
 
 def _kubeconfig(given: str | KubeConfig) -> KubeConfig:
@@ -92,6 +105,7 @@ class Istiod:
         self._grpc: GrpcPorts | None = None
         self._tasks: list[asyncio.Task[Any]] = []
         self._authority: Authority | None = None
+        self._https: ssl.SSLContext | None = None
         self._ready = False
         collector(self.metrics, self.hub)
 
@@ -135,12 +149,13 @@ class Istiod:
         await self._http.start("http", plain if o.https_addr else [*plain, *webhooks])
         await self._http.start("monitoring", [*monitoring_routes(self.metrics), *debugging])
         tls = [*webhooks, *ready_routes(self._not_ready)]
-        await self._http.start("https", tls, https_context(chain, key))
+        self._https = https_context(chain, key)
+        await self._http.start("https", tls, self._https)
         await self._http.start("ctrlz", controlz_routes(version))
         self._spawn(JwksSource(self.store).run(), "key sets")
         self._spawn(self._pushes.run(), "pushes")
         self._spawn(self._pushes.tidy(), "tidying")
-        self._spawn(self._renew_root(authority), "root rotation")
+        self._spawn(self._keep_ca(authority), "CA")
         if self.client is not None:
             self._keep_cluster(self.client, authority)
         self._ready = True
@@ -213,17 +228,34 @@ class Istiod:
         settings = InjectionSettings(self.store, lambda: self._mesh.mesh, o.system_namespace, o.revision)
         return [*inject_routes(settings, self.store, self.metrics), *validate_routes(inspect, self.metrics)]
 
-    async def _renew_root(self, authority: Authority) -> None:
-        """Replace our own root in the last part of its life; the key stays, so what it signed stays valid."""
+    async def _keep_ca(self, authority: Authority) -> None:
+        """Follow what is kept of the CA (an operator's change, another istiod's renewal), and renew our own root
+        in time.
+        """
         while True:
-            bundle = authority.renewed(datetime.now(UTC))
-            if bundle is not None:
-                await self._keeper.save(bundle)
-                authority.use(bundle)
-                log.info("renewed the root certificate, valid until %s", bundle.certificate.not_valid_after_utc)
-                if self._grpc is not None:
-                    self._grpc.use_certificate(*authority.serving(self._names()))
-            await asyncio.sleep(ROOT_CHECK_S)
+            await asyncio.sleep(CA_CHECK_S)
+            try:
+                bundle = authority.replacement(await self._keeper.current())
+                renewed = authority.renewed(datetime.now(UTC)) if bundle is None else None
+                if renewed is not None:
+                    await self._keeper.save(renewed)
+            except (TrustError, UsageError, ApiError, *CONNECTION_ERRORS) as error:
+                log.error("the CA stays as it is: %s", error)
+                continue
+            self._use_ca(authority, bundle or renewed)
+
+    def _use_ca(self, authority: Authority, bundle: Bundle | None) -> None:
+        if bundle is None:
+            return
+        authority.use(bundle)
+        end = bundle.certificate.not_valid_after_utc
+        self.metrics.set("citadel_server_root_cert_expiry_timestamp", end.timestamp())
+        log.info("signing with another CA certificate, valid until %s", end)
+        chain, key = authority.serving(self._names())
+        if self._grpc is not None:
+            self._grpc.use_certificate(chain, key)
+        if self._https is not None:
+            load_cert_chain(self._https, chain, key)
 
     def _keep_cluster(self, client: Client, authority: Authority) -> None:
         informers = Informers(client, missing_ok=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 import ssl
@@ -22,13 +23,14 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from mizzen.api.errors import UsageError
 from mizzen.istiod.ca import bundle, pki, spiffe
 from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, Unauthenticated, account_of
-from mizzen.istiod.ca.authority import Authority, TtlError
+from mizzen.istiod.ca.authority import Authority, TrustError, TtlError
 from mizzen.istiod.ca.persist import FolderKeeper, SecretKeeper
 from mizzen.istiod.server.istiod import Istiod
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.kube import Client
 from mizzen.wire import istio_ca
 from tests.support.fake_api import FakeApi
+from tests.support.poll import until
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 ME = "spiffe://cluster.local/ns/shop/sa/web"
@@ -352,3 +354,37 @@ async def test_webhooks_serve_our_certificate(istiod: tuple[Istiod, Issuer]) -> 
                 response = (await answer.json())["response"]
             assert (response["uid"], response["allowed"]) == ("1", allowed)
     assert "galley_validation_failed" in server.metrics.render()
+
+
+def test_another_ca_is_taken_only_when_the_old_root_stays_trusted(authority: Authority) -> None:
+    other = bundle.self_signed("cluster.local", NOW)
+    assert authority.replacement(None) is None
+    assert authority.replacement(authority.bundle) is None
+    with pytest.raises(TrustError, match="does not trust the old root"):
+        authority.replacement(other)
+    both = bundle.from_data({**other.data(), "root-cert.pem": other.roots + authority.roots}, "there")
+    assert authority.replacement(both) is both
+    later = bundle.self_signed("cluster.local", NOW + timedelta(days=2930), authority.bundle.key)
+    assert authority.replacement(later) is later, "another istiod has renewed the same key's root"
+
+
+async def test_a_changed_folder_is_followed(
+    istiod: tuple[Istiod, Issuer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server, _ = istiod
+    old = server.authority.bundle
+    later = bundle.self_signed("cluster.local", datetime.now(UTC), old.key)
+    bundle.write_folder(tmp_path / "ca", later)
+    monkeypatch.setattr("mizzen.istiod.server.istiod.CA_CHECK_S", 0.01)
+    task = asyncio.ensure_future(server._keep_ca(server.authority))
+    try:
+        await until(lambda: server.authority.roots == later.roots)
+    finally:
+        task.cancel()
+    _, writer = await asyncio.open_connection(
+        "127.0.0.1",
+        server.ports["https"],
+        ssl=ssl.create_default_context(cadata=later.roots),
+        server_hostname="localhost",
+    )
+    writer.close()
