@@ -72,12 +72,17 @@ class Number(Shape):
 
     def check(self, value: Any, path: str) -> Iterator[Invalid]:
         fits = isinstance(value, int | float) and not isinstance(value, bool)
-        if not fits or (self.whole and isinstance(value, float) and not value.is_integer()):
+        if not fits or (self.whole and not whole(value)):
             yield Invalid(path, f"{'an integer' if self.whole else 'a number'} is expected, not {described(value)}")
         elif self.least is not None and value < self.least:
             yield Invalid(path, f"{value} is less than {self.least:g}")
         elif self.most is not None and value > self.most:
             yield Invalid(path, f"{value} is more than {self.most:g}")
+
+
+def whole(value: float) -> bool:
+    """Whether a number is an integer of 64 bits, which is all that Kubernetes reads as one."""
+    return -(2**63) <= value < 2**63 and (isinstance(value, int) or value.is_integer())
 
 
 class Truth(Shape):
@@ -180,15 +185,15 @@ class Entries(Shape):
         if not isinstance(value, Mapping):
             yield Invalid(path, f"an object is expected, not {described(value)}")
             return
-        yield from too_many(len(value), self.fewest, self.most, path)
-        for key, entry in value.items():
+        present = {key: entry for key, entry in value.items() if entry is not None}
+        yield from too_many(len(present), self.fewest, self.most, path)
+        for key, entry in present.items():
             if not isinstance(key, str):
                 yield Invalid(f"{path}[{key}]", "a key has to be a string")
                 continue
             if self.key_rule is not None and not self.key_rule.holds(key):
                 yield Invalid(f"{path}[{key}]", f"{key!r}: {self.key_rule.message}")
-            if entry is not None:
-                yield from self.value.check(entry, f"{path}[{key}]")
+            yield from self.value.check(entry, f"{path}[{key}]")
 
 
 class Fields(Shape):

@@ -49,6 +49,7 @@ POLICY = rows(
     {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 4}}}} -> loadBalancer.consistentHash.maglev
     {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 5000011}}}} -> loadBalancer.consistentHash
     {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 65537}}}}
+    {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {tableSize: 100000000000000000000}}}} -> loadBalancer
     {loadBalancer: {consistentHash: {useSourceIp: true, maglev: {}}}} -> loadBalancer.consistentHash.maglev
     {loadBalancer: {consistentHash: {useSourceIp: true, minimumRingSize: 5, ringHash: {}}}} -> loadBalancer.consistentHash
     {loadBalancer: {simple: ROUND_ROBIN, warmupDurationSecs: 1s, warmup: {duration: 1s}}} -> loadBalancer
@@ -312,6 +313,7 @@ PROXY_CONFIG = rows(
     {concurrency: 0}
     {concurrency: -1} -> spec.concurrency
     {selector: {matchLabels: {a: "*"}}} -> spec.selector
+    {selector: {matchLabels: {"a*": null}}}
     {image: {imageType: debug}, environmentVariables: {A: b}}
     """,
 )
