@@ -13,7 +13,7 @@ from mizzen.istiod.registry.model import Service
 
 NO_NAMESPACE = "-"
 """Stands where a proxy's DNS domain has no namespace: no service's is called so."""
-KEPT_PER_PORT = 64
+KEPT_PER_PORT = 32
 
 
 class PortServices:
@@ -34,8 +34,9 @@ def port_services(services: tuple[Service, ...], port: int) -> PortServices:
     Snapshots share Service objects, so that comparing with what is kept takes microseconds.
     """
     kept = _kept.setdefault(port, [])
-    for one in kept:
+    for index, one in enumerate(kept):
         if one.source == services:
+            kept.append(kept.pop(index))  # the least recently used stands first
             return one
     made = PortServices(services, _by_host(services, port))
     if len(kept) >= KEPT_PER_PORT:

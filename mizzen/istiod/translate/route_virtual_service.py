@@ -13,6 +13,7 @@ import msgspec
 from envoy.config.route.v3 import route_components_pb2 as routes
 
 from mizzen.api.istio.virtual_service import HTTPMatchRequest, HTTPRoute, VirtualService
+from mizzen.istiod.generations import Generations
 from mizzen.istiod.internal_names import ROUTE_SEMANTICS
 from mizzen.istiod.registry.model import Service
 from mizzen.istiod.translate.messages import pack
@@ -50,8 +51,7 @@ class _Known(msgspec.Struct, frozen=True):
     routes: list[routes.Route]
 
 
-_made: dict[tuple[object, ...], _Known] = {}
-MAX_KNOWN = 16384
+_made: Generations[_Known] = Generations(4096)
 
 
 def shared_routes(virtual_service: VirtualService, scope: RouteScope) -> list[routes.Route]:
@@ -71,9 +71,7 @@ def shared_routes(virtual_service: VirtualService, scope: RouteScope) -> list[ro
     key = (scope.port, scope.gateways, scope.is_tls, scope.forwarded_host, client, *map(_identity, inputs))
     known = _made.get(key)
     if known is None:
-        if len(_made) >= MAX_KNOWN:
-            _made.clear()
-        known = _made[key] = _Known(tuple(inputs), http_routes(virtual_service, scope))
+        known = _made.put(key, _Known(tuple(inputs), http_routes(virtual_service, scope)))
     return known.routes
 
 

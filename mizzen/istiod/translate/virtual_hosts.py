@@ -15,6 +15,7 @@ from google.protobuf.duration_pb2 import Duration as PbDuration
 
 from mizzen.api.istio.destination_rule import ConsistentHashLB
 from mizzen.api.istio.virtual_service import HTTPRetry, VirtualService
+from mizzen.istiod.generations import Generations
 from mizzen.istiod.hostname import is_wildcard, subset_of
 from mizzen.istiod.registry.model import Resolution, Service, ServicePort
 from mizzen.istiod.translate.addresses import in_authority
@@ -191,8 +192,7 @@ class _Base:
         return out
 
 
-_bases: dict[tuple[object, ...], tuple[PortServices, _Base]] = {}
-MAX_BASES = 512
+_bases: Generations[tuple[object, _Base]] = Generations(128)
 
 
 def _base(services: PortServices, scope: RouteScope, options: HostOptions) -> _Base:
@@ -221,9 +221,8 @@ def _base(services: PortServices, scope: RouteScope, options: HostOptions) -> _B
             for port in svc.ports
             if carries_http(port)
         ]
-        if len(_bases) >= MAX_BASES:
-            _bases.clear()
-        known = _bases[key] = (services, _Base(groups, options))
+        alive = (services, scope.retries, hashes)  # their ids are in the key
+        known = _bases.put(key, (alive, _Base(groups, options)))
     return known[1]
 
 
@@ -232,7 +231,7 @@ def _service_group(svc: Service, port: ServicePort, scope: RouteScope, options: 
     return Group(port.number, default_routes(svc.host, port.number, hash_lb, scope.retries), (svc,))
 
 
-@lru_cache(maxsize=65536)
+@lru_cache(maxsize=16384)
 def default_routes(
     host: str, port: int, hash_lb: ConsistentHashLB | None, retries: HTTPRetry | None
 ) -> tuple[routes.Route, ...]:
@@ -296,8 +295,7 @@ class _Hosts:
         return _entry(full_name, tuple(domains), group.routes, self.options.attempt_count)
 
 
-_made: dict[tuple[str, tuple[str, ...], bool, int], tuple[Sequence[routes.Route], HostEntry]] = {}
-MAX_KNOWN = 65536
+_made: Generations[tuple[Sequence[routes.Route], HostEntry]] = Generations(16384)
 
 
 def _entry(name: str, domains: tuple[str, ...], given: Sequence[routes.Route], attempts: bool) -> HostEntry:
@@ -307,8 +305,4 @@ def _entry(name: str, domains: tuple[str, ...], given: Sequence[routes.Route], a
     if known is not None and known[0] is given:
         return known[1]
     message = routes.VirtualHost(name=name, domains=domains, routes=given, include_request_attempt_count=attempts)
-    made = host_entry(message)
-    if len(_made) >= MAX_KNOWN:
-        _made.clear()
-    _made[key] = (given, made)
-    return made
+    return _made.put(key, (given, host_entry(message)))[1]

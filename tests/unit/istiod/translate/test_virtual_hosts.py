@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from mizzen.istiod.generations import Generations
 from mizzen.istiod.translate import virtual_hosts
 from mizzen.istiod.translate.routes import route_configuration
 from mizzen.istiod.translate.virtual_host_domains import short_names, unclaimed
@@ -32,7 +33,7 @@ def test_shared_hosts_equal_new_ones(monkeypatch: pytest.MonkeyPatch, text: str,
         self.owners = None
 
     monkeypatch.setattr(virtual_hosts._Base, "__init__", undecided)
-    monkeypatch.setattr(virtual_hosts, "_bases", {})
+    monkeypatch.setattr(virtual_hosts, "_bases", Generations(8))
     assert [route_configuration(snap, proxy, name) for name in names] == shared
 
 
