@@ -153,7 +153,7 @@ def schema(form: Shape) -> dict[str, Any]:  # one branch for each kind of shape
             return {"type": "boolean"}
         case Span():
             least = (Rule(DURATION_CEL, "a duration of at least 1ms is expected", bool),) if form.least else ()
-            return with_rules({"type": "string"}, least)
+            return with_rules({"type": "string"} | given({"pattern": form.pattern or None}), least)
         case Instant():
             return {"type": "string", "format": "date-time"}
         case IntOrString():

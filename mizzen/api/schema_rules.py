@@ -261,6 +261,7 @@ MAP_LISTS: Final[dict[tuple[type, str], str]] = {
 ANY_DURATION: Final[frozenset[tuple[type, str]]] = frozenset({(dr.HTTPCookie, "ttl"), (dr.TCPSettings, "idleTimeout")})
 LEAST_NANOS: Final = 1_000_000
 DURATION_CEL: Final = "duration(self) >= duration('1ms')"
+GATEWAY_API_DURATION: Final = "^([0-9]{1,5}(h|m|s|ms)){1,4}$"  # GEP-2257
 DURATION_MODULES: Final = frozenset(
     f"mizzen.api.istio.{name}"
     for name in (

@@ -94,10 +94,11 @@ class Truth(Shape):
 
 
 class Span(Shape):
-    """A duration of at least some nanoseconds, or of any length (None)."""
+    """A duration of at least some nanoseconds, or of any length (None); perhaps only in some of Go's forms."""
 
     def __init__(self, least: int | None = None) -> None:
         self.least = least
+        self.pattern = ""
 
     def check(self, value: Any, path: str) -> Iterator[Invalid]:
         if not isinstance(value, str):
@@ -108,6 +109,8 @@ class Span(Shape):
         except ValueError as error:
             yield Invalid(path, str(error))
             return
+        if self.pattern and not re2.search(self.pattern, value):
+            yield Invalid(path, f"{value!r} does not match {self.pattern}")
         if self.least is not None and span.nanos < self.least:
             yield Invalid(path, f"{value} is less than {Duration(self.least)}")
 
@@ -346,6 +349,8 @@ def _ruled(owner: type, name: str, form: Shape) -> Shape:
     where = owner, name
     if f"{owner.__name__}.{name}" in STRING_MAPS and owner.__module__.startswith("lightkube."):
         return Entries(Text())
+    if isinstance(form, Span) and owner.__module__.startswith("mizzen.api.gateway_api"):
+        form.pattern = schema_rules.GATEWAY_API_DURATION
     if isinstance(form, Span) and owner.__module__ in schema_rules.DURATION_MODULES:
         form.least = None if where in schema_rules.ANY_DURATION else schema_rules.LEAST_NANOS
     if isinstance(form, Items):
