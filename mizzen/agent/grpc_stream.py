@@ -10,11 +10,11 @@ import asyncio
 import logging
 import struct
 from collections.abc import Callable
-from typing import Any, cast
+from typing import cast
 from urllib.parse import unquote
 
 from mizzen.api.errors import PeerError
-from mizzen.proxy.codec.h2 import CANCEL, H2, Broken, H2Stream
+from mizzen.proxy.codec.h2 import CANCEL, FRAME, H2, Broken, H2Stream
 
 log = logging.getLogger("mizzen.agent.grpc")
 
@@ -42,7 +42,7 @@ class Stream:
 
     def __init__(self, connection: Connection, inner: H2Stream) -> None:
         self._connection, self._inner = connection, inner
-        self._buffer = b""
+        self._buffer = bytearray()
         self._messages: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._failure: CallFailed | None = None
         self.headers: dict[str, str] = {}
@@ -60,7 +60,9 @@ class Stream:
     def write(self, message: bytes) -> None:
         """Queues a message. Does nothing once the call is over."""
         if not self.over:
-            self._connection.h2.send_data(self._inner, b"\0" + struct.pack("!I", len(message)) + message, False)
+            data = b"\0" + struct.pack("!I", len(message)) + message
+            for at in range(0, len(data), FRAME):  # in frames at once: the codec cuts what waits for room over and over
+                self._connection.h2.send_data(self._inner, data[at : at + FRAME], False)
             self._connection.flush()
 
     def done_writing(self) -> None:
@@ -94,8 +96,8 @@ class Stream:
                 return
             if len(self._buffer) < 5 + size:
                 return
-            self._messages.put_nowait(self._buffer[5 : 5 + size])
-            self._buffer = self._buffer[5 + size :]
+            self._messages.put_nowait(bytes(self._buffer[5 : 5 + size]))
+            del self._buffer[: 5 + size]
 
     def take_end(self) -> None:
         """The client has no more messages, or the server is done."""
@@ -242,8 +244,3 @@ def status_of(error: BaseException) -> tuple[int, str]:
     if isinstance(error, CallFailed):
         return CODES.index(error.code), str(error)
     return INTERNAL, type(error).__name__
-
-
-def streams_of(connection: Connection) -> list[Any]:
-    """The calls that are open, for tests."""
-    return [inner.app for inner in connection.h2.streams.values()]
