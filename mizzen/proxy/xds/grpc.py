@@ -33,7 +33,7 @@ class Call:
         self.pending_in: Any = None
         self.connection: Any = None
         self.exchange = None
-        self.buffer = b""
+        self.buffer = bytearray()
         self.over = False
         d = {"te": "trailers", "content-type": "application/grpc", "x-envoy-internal": "true"}
         self.headers = RequestHeaders("POST", method, cluster.name, d, None, "http")
@@ -113,19 +113,18 @@ class Call:
         pass
 
     def on_data(self, data: bytes, end: bool) -> None:
-        buffer = self.buffer + data if self.buffer else data
-        at, size = 0, len(buffer)
-        while size - at >= 5 and not self.over:
-            length = int.from_bytes(buffer[at + 1 : at + 5], "big")
-            if buffer[at] or length > MAX_MESSAGE:
+        buffer = self.buffer
+        buffer += data  # in place: a message of many frames is copied once
+        while len(buffer) >= 5 and not self.over:
+            length = int.from_bytes(buffer[1:5], "big")
+            if buffer[0] or length > MAX_MESSAGE:
                 self._end(13, "compressed or oversized message")
                 return
-            if size - at - 5 < length:
+            if len(buffer) - 5 < length:
                 break
-            message = buffer[at + 5 : at + 5 + length]
-            at += 5 + length
+            message = bytes(buffer[5 : 5 + length])
+            del buffer[: 5 + length]
             self.on_message(message)
-        self.buffer = buffer[at:]
         if end:
             self._end(2, "stream ended without a status")
 
