@@ -223,7 +223,7 @@ class Fields(Shape):
             sound = False
             yield error
         if sound:
-            yield from broken(self.rules, value, path)
+            yield from broken(self.rules, without_nulls(value), path) if self.rules else ()
 
     def check_fields(self, value: Mapping[str, Any], path: str) -> Iterator[Invalid]:
         """The errors of the single fields."""
@@ -263,6 +263,13 @@ def tidied(form: Shape | None, value: Any) -> Any:
         given = {key: {} if entry is None and messages else entry for key, entry in value.items()}
         return {key: tidied(form.value, entry) for key, entry in given.items() if entry is not None}
     return value
+
+
+def without_nulls(value: Any) -> Any:
+    """A JSON value as rules see it: fields and entries that are null are not there."""
+    if isinstance(value, Mapping):
+        return {key: without_nulls(entry) for key, entry in value.items() if entry is not None}
+    return [without_nulls(item) for item in value] if isinstance(value, list) else value
 
 
 def broken(rules: tuple[Rule, ...], value: Any, path: str) -> Iterator[Invalid]:
