@@ -189,9 +189,11 @@ class Agent:
             made = Server(services, path)
             await made.start()
             stack.push_async_callback(made.stop)
-        status = await serve(
-            self._status().answer, ["0.0.0.0"] if not self.node.ipv6_only else ["::"], self.status_port
-        )
+        hosts = ["::"] if self.node.ipv6_only else ["0.0.0.0"]
+        try:
+            status = await serve(self._status().answer, hosts, self.status_port)
+        except OSError as error:
+            raise UsageError(f"the status port {self.status_port} cannot be had: {error.strerror}") from error
         stack.callback(status.close)
 
     def _health(self) -> HealthReporter:

@@ -25,6 +25,7 @@ import dns.rrset
 from mizzen.agent.environment import Environment
 from mizzen.agent.messages import NameInfo, name_table
 from mizzen.agent.names import Found, Names
+from mizzen.api.errors import UsageError
 
 log = logging.getLogger("mizzen.agent.dns")
 
@@ -74,8 +75,8 @@ class NameServer:
                 self._transports.append(transport)
                 self._servers.append(await asyncio.start_server(self._stream, address, int(port)))
             except OSError as error:
-                if len(self._servers) == 0:
-                    raise
+                if not self._servers:
+                    raise UsageError(f"DNS_PROXY_ADDR: {address}:{port} cannot be had: {error.strerror}") from error
                 log.debug("no DNS on %s: %s", address, error)
 
     def close(self) -> None:

@@ -311,3 +311,18 @@ async def test_mounted_certificates(tmp_path: Path, data_plane: str) -> None:
 
         await eventually(another, "the new certificate")
         assert made.istiod.signed == []
+
+
+async def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
+    async with pod(tmp_path) as made:
+        with socket.create_server(("0.0.0.0", made.ports["status"])):
+            command = [sys.executable, "-m", "mizzen", "agent", "proxy"]
+            environment = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+            environment["PROXY_CONFIG"] = json.dumps({"statusPort": made.ports["status"]})
+            ended = await asyncio.create_subprocess_exec(
+                *command, cwd=tmp_path, env=environment, stderr=asyncio.subprocess.PIPE
+            )
+            _, errors = await asyncio.wait_for(ended.communicate(), 20)
+    assert ended.returncode == 1
+    assert errors.decode().splitlines()[-1].startswith("mizzen agent proxy: the status port")
+    assert b"Traceback" not in errors
