@@ -91,7 +91,7 @@ class HttpClient:
             if not option.key:
                 raise ConfigError("ext_authz headers_to_add: key is required")
         self.added = [(each.key.lower(), each.value) for each in request.headers_to_add]
-        self.formats = add_ops([_option(each) for each in request.headers_to_add])
+        self.formats = tuple(add_ops([_option(each) for each in request.headers_to_add]))
         self.upstream = any_of(response.allowed_upstream_headers)
         self.append = any_of(response.allowed_upstream_headers_to_append)
         self.client = any_of(response.allowed_client_headers)

@@ -96,6 +96,7 @@ class Stream(StreamInfo):
         self.back_parts: list[bytes] | None = None
         self.back_trailers: Headers | None = None
         self.lb_hash: int | None = None
+        self.lb_attempt = 0
         self.lb_match: dict[str, Any] | None = None
         self.upgrade = False
         self.touched = now
