@@ -26,9 +26,11 @@ CONTENT_TYPES = (
 LEVELS = {0: -1, 1: 1, **{i: i for i in range(2, 10)}}
 STRATEGIES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
 COUNTERS = (
-    "compressed", "content_length_too_small", "header_compressor_overshadowed", "header_compressor_used", "header_identity",
-    "header_not_valid", "header_wildcard", "no_accept_header", "not_compressed", "not_compressed_etag",
-    "total_compressed_bytes", "total_uncompressed_bytes",
+    "header_compressor_overshadowed", "header_compressor_used", "header_identity", "header_not_valid", "header_wildcard",
+    "no_accept_header", "not_compressed_etag",
+)  # fmt: skip
+DIRECTION_COUNTERS = (
+    "compressed", "content_length_too_small", "not_compressed", "total_compressed_bytes", "total_uncompressed_bytes",
 )  # fmt: skip
 
 
@@ -85,9 +87,14 @@ class Compressor(HttpFilter):
         self.window = wrapped(gzip, "window_bits", 12)
         self.memory = wrapped(gzip, "memory_level", 5)
         prefix = f"http.{hcm.stat_prefix}.compressor.{library.name}.gzip"
-        self.stats: Any = server.stats.group(prefix if older else prefix + ".response", COUNTERS)
+        self.stats: Any = server.stats.group(prefix, COUNTERS)
+        self.requests: Any = server.stats.group(prefix + ".request", DIRECTION_COUNTERS)
+        self.responses: Any = self.stats if older else server.stats.group(prefix + ".response", DIRECTION_COUNTERS)
+        if older:
+            server.stats.group(prefix, DIRECTION_COUNTERS)
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:
+        self.requests.not_compressed += 1
         text = headers.joined("accept-encoding")
         if text is not None:
             if stream.state is None:
@@ -104,7 +111,7 @@ class Compressor(HttpFilter):
 
     def _wanted(self, text: str | None) -> bool:
         stats = self.stats
-        if not text:
+        if text is None:
             stats.no_accept_header += 1
             return False
         weights = accepted(text)
@@ -139,24 +146,28 @@ class Compressor(HttpFilter):
             self.stats.not_compressed_etag += 1
             return False
         transfer = d.get("transfer-encoding", "")
-        if any(each in transfer for each in ("gzip", "deflate", "br", "zstd")):
-            return False
-        length = d.get("content-length")
+        return not any(each in transfer for each in ("gzip", "deflate", "br", "zstd"))
+
+    def _long_enough(self, headers: ResponseHeaders) -> bool:
+        length = headers.d.get("content-length")
         if length is not None and length.isdigit() and int(length) < self.shortest:
-            self.stats.content_length_too_small += 1
+            self.responses.content_length_too_small += 1
             return False
         return True
 
     def response_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> bool:
         found = stream.state.pop(self, None) if stream.state is not None else None
-        if not self.on or headers.status == 101 or not self._compressible(headers):
-            self.stats.not_compressed += 1
+        if not self.on or headers.status == 101 or not self._long_enough(headers):
+            self.responses.not_compressed += 1
             return True
-        add_vary(headers)
-        if end or not self._wanted(found):
-            self.stats.not_compressed += 1
+        wanted = not end and self._wanted(found)
+        compressible = self._compressible(headers)
+        if compressible:
+            add_vary(headers)
+        if not wanted or not compressible:
+            self.responses.not_compressed += 1
             return True
-        self.stats.compressed += 1
+        self.responses.compressed += 1
         d = headers.d
         headers.remove("content-length")
         if not d.get("etag", "W/").startswith("W/"):
@@ -172,8 +183,8 @@ class Compressor(HttpFilter):
         if packer is None:
             return data
         out: bytes = packer.compress(data) + packer.flush(zlib.Z_FINISH if end else zlib.Z_SYNC_FLUSH)
-        self.stats.total_uncompressed_bytes += len(data)
-        self.stats.total_compressed_bytes += len(out)
+        self.responses.total_uncompressed_bytes += len(data)
+        self.responses.total_compressed_bytes += len(out)
         return out
 
     def response_trailers(self, stream: Stream, trailers: Headers) -> bool:

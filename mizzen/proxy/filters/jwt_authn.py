@@ -46,6 +46,7 @@ class FromProvider:
         provider.sanitize(headers)
         outcome = status.MISSED
         for text, strip in list(provider.tokens(headers)):
+            provider.stats.jwt_cache_miss += 1
             token = provider.verified.get(text)
             if token is None:
                 try:
@@ -83,6 +84,7 @@ class FromAny:
 
     @staticmethod
     def _one(text: str, strip: Strip, providers: list[Provider], failed: Failed, good: Good) -> str:
+        providers[0].stats.jwt_cache_miss += 1
         try:
             token = Token(text)
         except BadToken as error:
@@ -225,6 +227,7 @@ class JwtAuthn(HttpFilter):
             and headers.d.get("access-control-request-method")
         ):
             self.stats.cors_preflight_bypassed += 1
+            self.stats.allowed += 1
             return True
         requirement = self._for(stream)
         if requirement is None:

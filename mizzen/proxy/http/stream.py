@@ -565,7 +565,7 @@ class Stream(StreamInfo):
         self.held = self.back_held = False
         self.held_parts = self.back_parts = None
         self.local = True
-        if close:
+        if close or (code == 400 and self.protocol != "HTTP/2"):  # after a messaging error nothing that follows is sure
             self.close_after = True
         router, self.router = self.router, None
         if router is not None:

@@ -11,7 +11,6 @@ import json
 import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -131,6 +130,7 @@ class Provider:
 
     def __init__(self, name: str, message: Any, server: Any, stats: Any) -> None:
         self.name = name
+        self.stats = stats
         self.issuer: str = message.issuer
         self.audiences = frozenset(audience_key(each) for each in message.audiences)
         self.skew: int = message.clock_skew_seconds or 60
@@ -159,8 +159,10 @@ class Provider:
             self.remote = RemoteKeys(message.remote_jwks, server, stats)
         elif message.WhichOneof("jwks_source_specifier") == "local_jwks":
             text = data_source(message.local_jwks)
-            with suppress(BadKeys):  # requests with a token are then refused with NO_VALID_KEYS
+            try:
                 self.local = Keys(text)
+            except BadKeys as error:
+                raise ConfigError(f"Provider '{name}' in jwt_authn config has invalid local jwks: {error}") from error
         else:
             raise ConfigError(f"JwtProvider {name}: jwks_source_specifier is required")
         self.verified: dict[str, Token] = {}

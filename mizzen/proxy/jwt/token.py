@@ -56,7 +56,7 @@ class Token:
 
     def __init__(self, text: str) -> None:
         parts = text.split(".")
-        if len(parts) != 3:
+        if len(parts) != 3 or "" in parts:
             raise BadToken("Jwt is not in the form of Header.Payload.Signature with two dots and 3 sections")
         self.text = text
         self.header = _object(parts[0], "header")
@@ -100,7 +100,7 @@ class Token:
     @staticmethod
     def _integer(payload: dict[str, Any], name: str) -> int:
         value = payload.get(name, 0)
-        if isinstance(value, float) and value.is_integer():
+        if isinstance(value, float):
             value = int(value)
         if isinstance(value, bool) or not isinstance(value, int):
             raise BadToken(f"Jwt payload [{name}] field is not an integer")
