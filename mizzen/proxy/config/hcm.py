@@ -196,10 +196,13 @@ class Hcm:
         self.xfcc_active = self.xfcc_mode != 4
 
     def _filters(self, message: Any) -> None:
+        from mizzen.proxy.filters.base import DISABLED
         from mizzen.proxy.filters.registry import http_filters
 
         filters = http_filters(message.http_filters, self.server, self)
         self.filters = tuple(filters)
+        # filters that are off unless a route says otherwise
+        self.off: dict[str, Any] = {each.name: DISABLED for each in filters if each.off}
         self.decoders = tuple(each for each in filters if each.decodes)
         self.encoders = tuple(each for each in reversed(filters) if each.encodes)
         self.data_decoders = tuple(each for each in self.decoders if each.reads_request_data)

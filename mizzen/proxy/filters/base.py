@@ -51,11 +51,19 @@ class HttpFilter:
     def route_config(self, stream: Stream) -> Any:
         """What the stream's route says about this filter; None when it says nothing."""
         per_filter = stream.per_filter
-        return per_filter.get(self.name) if per_filter else None
+        if not per_filter:
+            return None
+        config = per_filter.get(self.name)
+        return None if config is ENABLED else config
 
 
 class Disabled:
     """A route's word that a filter is off."""
 
 
+class Enabled:
+    """A route's word that a filter that is off by default is on, with nothing more to say."""
+
+
 DISABLED = Disabled()
+ENABLED = Enabled()

@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError, Unsupported
-from mizzen.proxy.filters.base import DISABLED
+from mizzen.proxy.filters.base import DISABLED, ENABLED
 
 PREFIX = "mizzen.proxy.filters."
 HTTP = "envoy.extensions.filters.http."
@@ -22,6 +22,7 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
     f"{HTTP}buffer.v3.Buffer": ("buffer:http_filter", None),
     f"{HTTP}compressor.v3.Compressor": ("compression:http_filter", None),
     f"{HTTP}cors.v3.Cors": ("cors:http_filter", None),
+    f"{HTTP}csrf.v3.CsrfPolicy": ("csrf:http_filter", None),
     f"{HTTP}decompressor.v3.Decompressor": ("compression:decompressor", None),
     f"{HTTP}ext_authz.v3.ExtAuthz": ("ext_authz:http_filter", None),
     f"{HTTP}fault.v3.HTTPFault": ("fault:http_filter", None),
@@ -31,6 +32,8 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
     f"{HTTP}health_check.v3.HealthCheck": ("health_check:http_filter", None),
     f"{HTTP}jwt_authn.v3.JwtAuthentication": ("jwt_authn:http_filter", None),
     f"{HTTP}local_ratelimit.v3.LocalRateLimit": ("local_ratelimit:http_filter", None),
+    f"{HTTP}ratelimit.v3.RateLimit": ("ratelimit:http_filter", None),
+    f"{HTTP}stateful_session.v3.StatefulSession": ("stateful_session:http_filter", None),
     f"{HTTP}rbac.v3.RBAC": ("rbac:http_filter", None),
     f"{HTTP}set_filter_state.v3.Config": ("metadata:set_filter_state", None),
     f"{HTTP}router.v3.Router": ("router_factory:http_filter", None),
@@ -43,6 +46,9 @@ ROUTE_CONFIGS: dict[str, str] = {
     f"{HTTP}buffer.v3.BufferPerRoute": "buffer:route_config",
     f"{HTTP}compressor.v3.CompressorPerRoute": "compression:route_config",
     f"{HTTP}cors.v3.CorsPolicy": "cors:route_config",
+    f"{HTTP}csrf.v3.CsrfPolicy": "csrf:route_config",
+    f"{HTTP}ratelimit.v3.RateLimitPerRoute": "ratelimit:route_config",
+    f"{HTTP}stateful_session.v3.StatefulSessionPerRoute": "stateful_session:route_config",
     f"{HTTP}ext_authz.v3.ExtAuthzPerRoute": "ext_authz:route_config",
     f"{HTTP}fault.v3.HTTPFault": "fault:route_config",
     f"{HTTP}header_to_metadata.v3.Config": "metadata:header_to_metadata_route",
@@ -53,6 +59,8 @@ ROUTE_CONFIGS: dict[str, str] = {
 }
 # type → factory(typed message, server, listener) → network.NetworkFilter
 NETWORK_FILTERS: dict[str, str] = {
+    f"{NETWORK}connection_limit.v3.ConnectionLimit": "small_network:connection_limit",
+    f"{NETWORK}sni_cluster.v3.SniCluster": "small_network:sni_cluster",
     f"{NETWORK}ext_authz.v3.ExtAuthz": "ext_authz:network_filter",
     f"{NETWORK}http_connection_manager.v3.HttpConnectionManager": "network:connection_manager",
     f"{NETWORK}local_ratelimit.v3.LocalRateLimit": "local_ratelimit:network_filter",
@@ -135,7 +143,7 @@ def route_filter_config(name: str, any_message: Any, server: Any) -> Any:
         if config.disabled:
             return DISABLED
         if not config.HasField("config") or not config.config.type_url:
-            return None
+            return ENABLED
         try:
             return route_filter_config(name, config.config, server)
         except ConfigError:

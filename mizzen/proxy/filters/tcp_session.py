@@ -74,7 +74,9 @@ class Session(StreamInfo):
         filter_ = self.filter
         filter_.stats.downstream_cx_total += 1
         filter_.server.connections.add(self)
-        name = self.upstream_cluster_name = filter_.cluster()
+        state = self.conn.filter_state
+        chosen = state.get("envoy.tcp_proxy.cluster") if state else None
+        name = self.upstream_cluster_name = chosen or filter_.cluster()
         if filter_.hash_source:
             from mizzen.proxy.upstream.hashing import text_hash
 

@@ -176,7 +176,8 @@ class Stream(StreamInfo):
         request = self.request
         self.route = self.target = self.cluster = None
         self.upstream_cluster_name = None
-        self.per_filter = None
+        off = self.hcm.off
+        self.per_filter = off or None
         if table is None or request is None:
             return
         authority = request.authority or ""
@@ -195,14 +196,14 @@ class Stream(StreamInfo):
         route = self.route = vhost.find(request, self)
         if route is None:
             return
-        self.per_filter = route.per_filter
+        self.per_filter = {**off, **route.per_filter} if off else route.per_filter
         self.request_ops, self.response_ops = route.request_ops, route.response_ops
         action = route.action
         if action is None:
             return
         target = self.target = action.choose(request)
         if target.per_filter is not None:
-            self.per_filter = target.per_filter
+            self.per_filter = {**off, **target.per_filter} if off else target.per_filter
         if target.request_ops is not None:
             self.request_ops = target.request_ops
         if target.response_ops is not None:
