@@ -1,7 +1,10 @@
-"""Port-forward: SPDY streams, on the connection itself or inside a WebSocket, to ports of a sandbox.
+"""Port-forward: to ports of a sandbox by SPDY streams, on the connection itself or inside a WebSocket, or by
+WebSocket channels.
 
-Each connection is a pair of streams (`streamtype` data and error, same `requestid`); the sandbox's loopback is dialled.
-Source: Kubernetes' portforward.k8s.io and SPDY/3.1+portforward.k8s.io (tunnelled).
+Each SPDY connection is a pair of streams (`streamtype` data and error, same `requestid`). With channels, port n
+of the request has channel 2n for data and 2n+1 for errors, each opened by a message with the port, two bytes,
+little endian. The sandbox's loopback is dialled. Source: Kubernetes' portforward.k8s.io,
+SPDY/3.1+portforward.k8s.io (tunnelled) and v4.channel.k8s.io.
 """
 
 from __future__ import annotations
@@ -9,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from mizzen.cni import netns
 from mizzen.runtime.cri.runtime import Runtime
@@ -20,6 +23,7 @@ from mizzen.runtime.cri.streaming.websocket import WebSocket, WebSocketError, ch
 
 PROTOCOL = "portforward.k8s.io"
 TUNNEL = "SPDY/3.1+portforward.k8s.io"
+CHANNELS = "v4.channel.k8s.io"
 DIAL_TIMEOUT_S = 10.0
 
 
@@ -103,12 +107,66 @@ class Forwarder:
             task.cancel()
 
 
-async def serve_port_forward(runtime: Runtime, sandbox_id: str, request: Request) -> None:
-    """One session."""
+class ChannelForwarder:
+    """One session of WebSocket channels, one connection a port."""
+
+    def __init__(self, sandbox: Sandbox, websocket: WebSocket, ports: Sequence[int]) -> None:
+        self._sandbox, self._websocket, self._ports = sandbox, websocket, ports
+        self._connections: dict[int, tuple[asyncio.StreamReader, asyncio.StreamWriter]] = {}
+
+    async def run(self) -> None:
+        """Until the client closes, or every connection has ended."""
+        for number, port in enumerate(self._ports):
+            for channel in (2 * number, 2 * number + 1):
+                await self._websocket.send(bytes([channel]) + port.to_bytes(2, "little"))
+            await self._dial(number, port)
+        downloads = [asyncio.create_task(self._download(n), name="port-forward") for n in self._connections]
+        upload = asyncio.create_task(self._upload(), name="port-forward upload")
+        try:
+            if downloads:
+                ended = asyncio.ensure_future(asyncio.wait(downloads))
+                await asyncio.wait([upload, ended], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in (upload, *downloads):
+                task.cancel()
+            await asyncio.gather(upload, *downloads, return_exceptions=True)
+            for _, writer in self._connections.values():
+                writer.close()
+        await self._websocket.close()
+
+    async def _dial(self, number: int, port: int) -> None:
+        try:
+            self._connections[number] = await dial(self._sandbox, port)
+        except OSError as failure:
+            text = f"failed to connect to localhost:{port} inside the pod's network namespace: {failure}"
+            await self._websocket.send(bytes([2 * number + 1]) + text.encode())
+
+    async def _download(self, number: int) -> None:
+        reader, _ = self._connections[number]
+        with contextlib.suppress(ConnectionError):
+            while data := await reader.read(1 << 16):
+                await self._websocket.send(bytes([2 * number]) + data)
+
+    async def _upload(self) -> None:
+        while (message := await self._websocket.receive()) is not None:
+            connection = self._connections.get(message[0] // 2) if message and message[0] % 2 == 0 else None
+            if connection is not None:
+                with contextlib.suppress(ConnectionError):
+                    connection[1].write(message[1:])
+                    await connection[1].drain()
+
+
+async def serve_port_forward(runtime: Runtime, sandbox_id: str, request: Request, ports: Sequence[int] = ()) -> None:
+    """One session. ports: those that the client named in its request; only channels need them."""
     sandbox = runtime.sandbox(sandbox_id)
     if request.upgrade() == "websocket":
-        if choose(request, (TUNNEL,)) is None:
-            await request.respond(400, f"the subprotocol {TUNNEL} is needed".encode())
+        chosen = choose(request, (TUNNEL, CHANNELS))
+        if chosen is None or (chosen == CHANNELS and not ports):
+            await request.respond(400, f"the subprotocol {TUNNEL}, or {CHANNELS} and ports, is needed".encode())
+            return
+        if chosen == CHANNELS:
+            with contextlib.suppress(WebSocketError, ConnectionError):
+                await ChannelForwarder(sandbox, await WebSocket.accept(request, CHANNELS), ports).run()
             return
         websocket = await WebSocket.accept(request, TUNNEL)
 

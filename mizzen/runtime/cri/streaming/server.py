@@ -82,6 +82,6 @@ class StreamingServer:
             elif kind == "attach":
                 await serve_attach(self._runtime, options, request)
             else:
-                await serve_port_forward(self._runtime, options.pod_sandbox_id, request)
+                await serve_port_forward(self._runtime, options.pod_sandbox_id, request, tuple(options.port))
         except NotFound as error:
             await request.respond(404, str(error).encode())
