@@ -66,8 +66,6 @@ def default(value: Any, schema: Schema | None) -> None:
         for key, one in properties.items():
             if value.get(key) is None and "default" in one and (key not in value or not one.get("nullable")):
                 value[key] = copy.deepcopy(one["default"])
-            elif key in value and value[key] is None and not one.get("nullable") and "default" not in one:
-                pass
             if key in value:
                 default(value[key], one)
         extra = schema.get("additionalProperties")
@@ -83,14 +81,14 @@ def default(value: Any, schema: Schema | None) -> None:
 
 
 def drop_nulls(value: Any, schema: Schema | None) -> None:
-    """Takes out nulls at fields that have a default and are not nullable, before defaulting."""
+    """Takes out nulls where they may not be (fields and entries that are not nullable), before defaulting."""
     if isinstance(value, dict) and schema:
         properties = schema.get("properties") or {}
         for key in list(value):
             one = properties.get(key) or schema.get("additionalProperties")
             if not isinstance(one, dict):
                 continue
-            if value[key] is None and not one.get("nullable") and "default" in one:
+            if value[key] is None and not one.get("nullable"):
                 del value[key]
             else:
                 drop_nulls(value[key], one)
