@@ -65,7 +65,7 @@ def as_value(getter: Getter, missing: str) -> TextFormat:
     def value(info: StreamInfo) -> str:
         found = getter(info)
         if found.__class__ is str:
-            return found  # type: ignore[no-any-return]
+            return found
         return missing if found is None else as_text(found) or ""
 
     return value

@@ -207,7 +207,8 @@ def secrets(server: Server) -> dict[str, Any]:
 
 def endpoints(server: Server) -> dict[str, Any]:
     out: dict[str, Any] = {"@type": ADMIN + "EndpointsConfigDump"}
-    static, dynamic = [], []
+    static: list[Any] = []
+    dynamic: list[Any] = []
     for cluster in server.clusters.active.values():
         groups: dict[tuple[int, tuple[str, str, str]], list[Any]] = {}
         for host in cluster.hosts.values():

@@ -421,8 +421,8 @@ def log_levels(server: Server, query: dict[str, str], body: bytes) -> Answer:
             return Answer("error: invalid logger name\n", status=400)
     lines = ["active loggers:"]
     for name in COMPONENTS:
-        level = logging.getLogger(f"envoy.{name}").getEffectiveLevel()
-        lines.append(f"  {name}: {LEVEL_NAMES.get(level, 'info')}")
+        effective = logging.getLogger(f"envoy.{name}").getEffectiveLevel()
+        lines.append(f"  {name}: {LEVEL_NAMES.get(effective, 'info')}")
     return Answer("\n".join(lines) + "\n\n")
 
 

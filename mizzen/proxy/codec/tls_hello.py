@@ -27,7 +27,8 @@ def client_hello(data: bytes) -> Hello | None:
     at = 0
     while True:  # a hello may be split over records
         if len(data) < at + 5:
-            return _too_long(data)
+            _too_long(data)
+            return None
         if data[at] != 0x16:
             raise NotTls
         size = int.from_bytes(data[at + 3 : at + 5], "big")
@@ -39,7 +40,8 @@ def client_hello(data: bytes) -> Hello | None:
             if len(body) >= need:
                 return _parse(body[4:need])
         if len(data) < at + 5 + size:
-            return _too_long(data)
+            _too_long(data)
+            return None
         at += 5 + size
 
 

@@ -128,7 +128,7 @@ def _grpc(message: Any, server: Any) -> LogFilter:
         number = grpc_number(info)
         if number is None:
             number = GRPC_STATUS_FROM_HTTP.get(info.code, 0 if info.code == 200 else 2)
-        return (number in statuses) != exclude
+        return bool((number in statuses) != exclude)
 
     return test
 

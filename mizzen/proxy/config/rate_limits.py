@@ -145,7 +145,7 @@ class Limit:
             if entry is None:
                 return None
             if entry:
-                out.append(entry)  # type: ignore[arg-type]
+                out.append(entry)
         return tuple(out) or None
 
 

@@ -54,6 +54,10 @@ def substitution(rewrite: Any) -> Callable[[str], str]:
     return lambda text: str(pattern.sub(replacement, text))
 
 
+def all_of(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
+    return lambda request: all(test(request) for test in tests)
+
+
 class RouteCompiler:
     """Compiles one RouteConfiguration. `clusters` is asked which clusters exist when they must."""
 
@@ -143,13 +147,13 @@ class RouteCompiler:
         self.vhost_mirrors = [self._mirror(policy) for policy in message.request_mirror_policies]
         if message.HasField("matcher"):
             raise Unsupported(f"VirtualHost {message.name}.matcher")
-        clusters = []
+        clusters: list[tuple[Callable[[Any], bool], Any]] = []
         for cluster in message.virtual_clusters:
             tests = [header_matcher(each) for each in cluster.headers]
             group = self.server.stats.group(
                 f"vhost.{message.name}.vcluster.{cluster.name}", VCLUSTER_COUNTERS, (), ["upstream_rq_time"]
             )
-            clusters.append((lambda request, tests=tests: all(test(request) for test in tests), group))
+            clusters.append((all_of(tests), group))
         if clusters:
             other = self.server.stats.group(
                 f"vhost.{message.name}.vcluster.other", VCLUSTER_COUNTERS, (), ["upstream_rq_time"]

@@ -14,7 +14,6 @@ from mizzen.proxy.config.matchers import all_headers
 from mizzen.proxy.config.values import fraction, seconds, wrapped
 from mizzen.proxy.filters.base import HttpFilter
 from mizzen.proxy.http import info as flags
-from mizzen.proxy.http.local_reply import GRPC_STATUS_FROM_HTTP
 
 if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream
@@ -157,6 +156,3 @@ def http_filter(config: Any, server: Any, hcm: Any) -> Fault:
 
 def route_config(config: Any, server: Any) -> Settings:
     return Settings(config, server)
-
-
-__all__ = ["GRPC_STATUS_FROM_HTTP", "HTTP_FROM_GRPC", "Fault", "Settings", "http_filter", "route_config"]

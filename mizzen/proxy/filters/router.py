@@ -126,7 +126,7 @@ class Exchange:
 
     def __init__(self, router: Router, stream: Stream, action: Any, cluster: Any) -> None:
         self.router = router
-        self.stream: Any = stream
+        self.stream = stream
         self.action = action
         self.cluster = cluster
         self.attempt: Attempt | None = None
@@ -637,7 +637,7 @@ class Attempt:
     __slots__ = ("answered", "backlog", "connection", "exchange", "head_waits", "host", "pending_in", "sent")
 
     def __init__(self, exchange: Exchange, host: Host) -> None:
-        self.exchange: Any = exchange
+        self.exchange: Exchange | None = exchange
         self.host = host
         self.connection: Any = None
         self.pending_in: Any = None
@@ -650,6 +650,9 @@ class Attempt:
 
     def pool_ready(self, connection: Any) -> None:
         exchange = self.exchange
+        if exchange is None:  # given up while it waited
+            connection.cancel(self)
+            return
         self.connection = connection
         stream = exchange.stream
         self.sent = True
@@ -699,17 +702,21 @@ class Attempt:
     # --- from the exchange ---
 
     def data(self, data: bytes, end: bool) -> None:
+        exchange = self.exchange
+        if exchange is None:
+            return
         if self.connection is not None:
             self.head_waits = False
             if end:
-                self.exchange.stream.last_upstream_tx = time.monotonic()
+                exchange.stream.last_upstream_tx = time.monotonic()
             self.connection.send_data(data, end)
-        elif self.exchange.body is None:
+        elif exchange.body is None:
             if self.backlog is None:
                 self.backlog = []
             self.backlog.append(data)
-            if sum(map(len, self.backlog)) > self.exchange.stream.codec.buffer_limit:
-                self.exchange.stream.codec.pause_request()
+            codec = exchange.stream.codec
+            if sum(map(len, self.backlog)) > codec.buffer_limit:
+                codec.pause_request()
 
     def trailers_ready(self, trailers: Headers) -> None:
         if self.connection is not None:

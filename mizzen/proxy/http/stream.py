@@ -21,6 +21,7 @@ from mizzen.proxy.http.mutate import mutate_request, mutate_response, normalise_
 
 if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
+    from mizzen.proxy.filters.router import Exchange
 
 NEVER = float("inf")
 
@@ -80,7 +81,7 @@ class Stream(StreamInfo):
         self.close_after = False
         self.internal = False
         self.route_done = False
-        self.router: Any = None
+        self.router: Exchange | None = None
         self.target: Any = None
         self.per_filter: dict[str, Any] | None = None
         self.request_ops: Any = ()

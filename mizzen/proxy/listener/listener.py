@@ -423,7 +423,7 @@ def bound_socket(address: Address, config: ListenerConfig, reuse_port: bool, mod
             sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0 if compatible else 1)
         try:
             if config.transparent:
-                sock.setsockopt(socket.SOL_IPV6 if v6 else socket.SOL_IP, 75 if v6 else 19, 1)
+                sock.setsockopt(SOL_IPV6 if v6 else socket.SOL_IP, 75 if v6 else 19, 1)
             if config.freebind:
                 sock.setsockopt(socket.SOL_IP, 15, 1)
             sock.bind((host, port))

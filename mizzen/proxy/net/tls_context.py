@@ -110,6 +110,13 @@ def san_matcher(message: Any) -> Callable[[Certificate], bool]:
     return lambda cert: any(test(name) for name in getattr(cert, attribute))
 
 
+def any_san(test: Callable[[str], bool], exact: str | None) -> Callable[[Certificate], bool]:
+    """A predicate for a match_subject_alt_names entry: any name fits, or an exact one by a wildcard in the certificate."""
+    return lambda cert: (
+        any(map(test, cert.sans)) or (exact is not None and any(dns_match(name, exact) for name in cert.dns))
+    )
+
+
 class Verifier:
     """What a validation context demands of a peer's certificate beyond its chain."""
 
@@ -137,12 +144,7 @@ class Verifier:
             for matcher in each.match_subject_alt_names:
                 exact = matcher.exact if matcher.WhichOneof("match_pattern") == "exact" else None
                 test = string_matcher(matcher, "match_subject_alt_names")
-                self.sans.append(
-                    lambda cert, test=test, exact=exact: (
-                        any(test(name) for name in cert.sans)
-                        or (exact is not None and any(dns_match(n, exact) for n in cert.dns))
-                    )
-                )
+                self.sans.append(any_san(test, exact))
             self.hashes |= {text.replace(":", "").lower() for text in each.verify_certificate_hash}
             if each.verify_certificate_spki:
                 raise Unsupported("CertificateValidationContext.verify_certificate_spki")
@@ -300,4 +302,4 @@ class TlsConfig:
                 ssl.VERIFY_CRL_CHECK_LEAF if message.only_verify_leaf_cert_crl else ssl.VERIFY_CRL_CHECK_CHAIN
             )
         if message.allow_expired_certificate:
-            context.verify_flags |= NO_CHECK_TIME  # type: ignore[operator]
+            context.verify_flags |= NO_CHECK_TIME

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Iterable, Iterator
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 COUNTER, GAUGE, HISTOGRAM, TEXT = "Counter", "Gauge", "Histogram", "TextReadout"
 
@@ -143,6 +143,10 @@ class Group:
             setattr(self, name, "")
         self.codes: dict[str, int] = {}  # counters whose names are known only when they happen
         self.outcomes: dict[int, int] = {}  # HTTP status << 2 | canary << 1 | internal -> answers of a cluster
+
+    if TYPE_CHECKING:
+
+        def __setattr__(self, name: str, value: Any) -> None: ...
 
     def __getattr__(self, name: str) -> Any:
         raise AttributeError(f"no statistic {name} under {self._prefix}")

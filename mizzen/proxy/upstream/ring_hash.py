@@ -115,7 +115,7 @@ class Maglev(Hashed):
 
     def build(self) -> None:
         size = self.size
-        entries = []
+        entries: list[list[Any]] = []
         for host, weight in zip(self._hosts, self._weights, strict=True):
             key = hash_key(host, self.by_hostname)
             entries.append([host, xxhash64(key) % size, xxhash64(key, 1) % (size - 1) + 1, weight, 0.0])

@@ -278,7 +278,7 @@ class Xds:
             await self.lds.settled()
 
     async def _collect(self, collection: Any, config: Any, type_url: str, prefix: str) -> None:
-        stats = xds_group(self.server.stats, prefix)
+        stats: Any = xds_group(self.server.stats, prefix)
         timeout = seconds(config.initial_fetch_timeout) if config.HasField("initial_fetch_timeout") else 15.0
         kind = config.WhichOneof("config_source_specifier")
         if kind in ("path_config_source", "path"):

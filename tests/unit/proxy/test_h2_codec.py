@@ -1,0 +1,153 @@
+"""The HTTP/2 connection against the `h2` package as its peer, and against frames that must end it."""
+
+from __future__ import annotations
+
+import h2.config
+import h2.connection
+import h2.events
+import pytest
+
+from mizzen.proxy.codec import h2 as ours
+
+
+class Recorder:
+    """A handler that keeps what it hears."""
+
+    def __init__(self) -> None:
+        self.heads: list[tuple[int, list[tuple[bytes, bytes]], bool, bool]] = []
+        self.data = b""
+        self.ended = False
+        self.resets: list[int] = []
+        self.goaways: list[tuple[int, int]] = []
+        self.writable = 0
+
+    def h2_headers(self, stream: ours.H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
+        self.heads.append((stream.id, fields, end, trailers))
+        self.last = stream
+
+    def h2_data(self, stream: ours.H2Stream, data: bytes, end: bool) -> None:
+        self.data += data
+        self.ended = end
+
+    def h2_reset(self, stream: ours.H2Stream, code: int) -> None:
+        self.resets.append(code)
+
+    def h2_goaway(self, last: int, code: int) -> None:
+        self.goaways.append((last, code))
+
+    def h2_writable(self, stream: ours.H2Stream) -> None:
+        self.writable += 1
+
+    def h2_new(self, stream: ours.H2Stream) -> bool:
+        return True
+
+    def h2_settings(self) -> None:
+        pass
+
+
+REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "x"), ("x-a", "b")]
+
+
+def pair() -> tuple[ours.H2, Recorder, h2.connection.H2Connection]:
+    recorder = Recorder()
+    server = ours.H2(recorder, False)
+    client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
+    client.initiate_connection()
+    return server, recorder, client
+
+
+def exchange(server: ours.H2, client: h2.connection.H2Connection) -> list[h2.events.Event]:
+    events: list[h2.events.Event] = []
+    for _ in range(4):
+        server.feed(client.data_to_send())
+        data = server.take()
+        if data:
+            events += client.receive_data(data)
+    return events
+
+
+def test_request_and_answer_byte_by_byte() -> None:
+    server, recorder, client = pair()
+    client.send_headers(1, REQUEST)
+    client.send_data(1, b"hello", end_stream=True)
+    for byte in client.data_to_send():
+        server.feed(bytes([byte]))
+    number, fields, end, trailers = recorder.heads[0]
+    assert (number, end, trailers) == (1, False, False)
+    assert (b"x-a", b"b") in fields
+    assert (recorder.data, recorder.ended) == (b"hello", True)
+    server.send_headers(recorder.last, [(b":status", b"200")], [("x-request-id", "1"), ("x-b", "c")], False)
+    server.send_data(recorder.last, b"bye", False)
+    server.send_trailers(recorder.last, [("grpc-status", "0")])
+    kinds = [type(event).__name__ for event in exchange(server, client)]
+    assert {"ResponseReceived", "DataReceived", "TrailersReceived", "StreamEnded"} <= set(kinds)
+    assert not server.streams
+
+
+def test_flow_control_holds_data_back_and_trailers_behind_it() -> None:
+    server, recorder, client = pair()
+    client.send_headers(1, REQUEST, end_stream=True)
+    exchange(server, client)
+    server.send_headers(recorder.last, [(b":status", b"200")], [], False)
+    server.send_data(recorder.last, b"x" * 200_000, False)
+    server.send_trailers(recorder.last, [("x-end", "1")])
+    assert recorder.last.queued == 200_000 - 65_535
+    got, order = 0, []
+    for _ in range(20):
+        for event in client.receive_data(server.take()):
+            if isinstance(event, h2.events.DataReceived):
+                got += len(event.data)
+                client.acknowledge_received_data(event.flow_controlled_length, 1)
+            order.append(type(event).__name__)
+        server.feed(client.data_to_send())
+    assert got == 200_000
+    assert order[-2:] == ["TrailersReceived", "StreamEnded"]
+
+
+def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
+    return len(body).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + body
+
+
+START = ours.PREFACE + frame(ours.SETTINGS, 0, 0)
+
+
+@pytest.mark.parametrize(
+    ("data", "code"),
+    [
+        (b"GET / HTTP/1.1\r\n\r\nxxxxxxxxxx", ours.PROTOCOL_ERROR),
+        (START + frame(ours.DATA, 0, 0, b"x"), ours.PROTOCOL_ERROR),
+        (START + frame(ours.DATA, 0, 1, b"x"), ours.PROTOCOL_ERROR),
+        (START + frame(ours.HEADERS, 4, 2, b"\x82"), ours.PROTOCOL_ERROR),
+        (START + frame(ours.PING, 0, 0, b"short"), ours.FRAME_SIZE_ERROR),
+        (START + frame(ours.SETTINGS, 0, 0, b"12345"), ours.FRAME_SIZE_ERROR),
+        (START + frame(ours.WINDOW_UPDATE, 0, 0, b"\0\0\0\0"), ours.PROTOCOL_ERROR),
+        (START + frame(ours.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), ours.PROTOCOL_ERROR),
+        (START + frame(ours.CONTINUATION, 4, 1, b""), ours.PROTOCOL_ERROR),
+        (START + b"\xff\xff\xff\0\0\0\0\0\0", ours.FRAME_SIZE_ERROR),
+        (START + frame(ours.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff"), ours.COMPRESSION_ERROR),
+    ],
+)
+def test_frames_that_end_the_connection(data: bytes, code: int) -> None:
+    server = ours.H2(Recorder(), False)
+    with pytest.raises(ours.Broken) as caught:
+        server.feed(data)
+    assert caught.value.code == code
+    assert server.dead
+
+
+@pytest.mark.parametrize(
+    "flood",
+    [frame(ours.PING, 0, 0, b"12345678"), frame(ours.SETTINGS, 0, 0), frame(ours.PRIORITY, 0, 1, b"\0\0\0\0\1")],
+    ids=["ping", "settings", "priority"],
+)
+def test_floods_are_cut_off(flood: bytes) -> None:
+    server = ours.H2(Recorder(), False)
+    with pytest.raises(ours.Broken) as caught:
+        server.feed(START + flood * 2000)
+    assert caught.value.code == ours.ENHANCE_YOUR_CALM
+
+
+def test_endless_continuation_is_cut_off() -> None:
+    server = ours.H2(Recorder(), False)
+    with pytest.raises(ours.Broken):
+        server.feed(START + frame(ours.HEADERS, 0, 1, b"") + frame(ours.CONTINUATION, 0, 1, b"") * 100)
