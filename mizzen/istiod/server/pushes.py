@@ -7,7 +7,6 @@ into the next. Not here: sources, what a snapshot is, sending.
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import logging
 import time
 from pathlib import Path
@@ -26,7 +25,7 @@ from mizzen.istiod.xds.hub import Hub
 log = logging.getLogger(__name__)
 
 TIDY_EVERY_S = 1.0
-LARGE_BYTES = 10_000_000  # after this much in a period, memory is worth giving back when it has been quiet for one
+LARGE_BYTES = 10_000_000  # after this much in a period, joined responses are dropped when it has been quiet for one
 MESH_CONFIG_MAP = "istio"
 TRIGGERS = {
     "EndpointSlice": "endpoint",
@@ -111,7 +110,6 @@ class PushLoop:
             if grown == 0 and self._sent_large:
                 self._sent_large = False
                 self._hub.trim()
-                release_memory()
             elif grown > LARGE_BYTES:
                 self._sent_large = True
 
@@ -156,10 +154,3 @@ class PushLoop:
         for reason in {TRIGGERS.get(change.kind, "config") for change in changes}:
             self._metrics.add("pilot_push_triggers", type=reason)
         self._hub.publish(snapshot, changes, started)
-
-
-def release_memory() -> None:
-    """Give freed memory back to the system, where the C library can (glibc keeps it otherwise)."""
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
-    if trim is not None:
-        trim(0)

@@ -24,6 +24,9 @@ from mizzen.istiod.xds.types import HEALTH, SDS, is_debug, short_name
 
 log = logging.getLogger(__name__)
 
+# gRPC copies what it is given until the peer takes it: large responses take turns, so that not every proxy's is held at
+# once.
+LARGE, LARGE_AT_ONCE, TURN_S = 256 << 10, 16, 1.0
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 END = grpc.aio.EOF
 
@@ -56,6 +59,7 @@ class AdsService:
     ) -> None:
         self._hub, self._authenticate, self._debug = hub, authenticate, debug
         self._reads_secrets = reads_secrets
+        self._turns = asyncio.Semaphore(LARGE_AT_ONCE)
 
     def handler(self) -> grpc.GenericRpcHandler:
         """What a grpc.aio server is given. Responses are bytes already."""
@@ -76,7 +80,7 @@ class AdsService:
 
     async def _serve(self, context: Any, delta: bool) -> None:
         try:
-            stream = Stream(self._hub, context, delta, self._debug, self._reads_secrets)
+            stream = Stream(self._hub, context, delta, self._debug, self._reads_secrets, self._turns)
             await stream.run(await self._authenticate(context))
         except Refused as refused:
             await context.abort(refused.code, refused.details)
@@ -88,8 +92,15 @@ class Stream:
     """One stream's two directions: a task that reads, and the writer, which is the RPC's own."""
 
     def __init__(
-        self, hub: Hub, context: Any, delta: bool, debug: Debug | None, reads_secrets: ReadsSecrets | None
+        self,
+        hub: Hub,
+        context: Any,
+        delta: bool,
+        debug: Debug | None,
+        reads_secrets: ReadsSecrets | None,
+        turns: asyncio.Semaphore,
     ) -> None:
+        self._turns = turns
         self._hub, self._context, self._delta, self._debug = hub, context, delta, debug
         self._reads_secrets = reads_secrets
         self._wake = asyncio.Event()
@@ -166,8 +177,22 @@ class Stream:
         while not self._ended:
             self._wake.clear()
             while not self._ended and (message := connection.next_message()) is not None:
-                await self._context.write(message)
+                if len(message) < LARGE:
+                    await self._context.write(message)
+                else:
+                    await self._write_large(message)
             await self._wake.wait()
+
+    async def _write_large(self, message: bytes) -> None:
+        """Write in turn; a proxy that does not read gives its turn up after TURN_S and holds only itself back."""
+        async with self._turns:
+            writing = asyncio.ensure_future(self._context.write(message))
+            try:
+                await asyncio.wait([writing], timeout=TURN_S)
+            except asyncio.CancelledError:
+                writing.cancel()
+                raise
+        await writing
 
     async def _debug_only(self, first: Any, identities: tuple[str, ...] | None) -> None:
         """A stream of a debugging tool: each request is answered on its own, nothing is pushed."""

@@ -275,3 +275,28 @@ async def test_secrets_only_for_those_who_may_list_them(allowed: bool) -> None:
             assert asked == ["spiffe://cluster.local/ns/shop/sa/web"]
     finally:
         await grpc_server.stop(0)
+
+
+async def test_a_proxy_that_does_not_read_holds_only_itself_back(
+    server: Server, channel: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Large responses take turns; there is one turn here, and a sleeper that would keep it."""
+    monkeypatch.setattr("mizzen.istiod.xds.server.TURN_S", 0.05)
+    large = "x" * (1 << 20)
+    server.world.clusters = {f"{large}{n}": 1 for n in range(8)}  # 8 MB: more than flow control lets through
+    options = [
+        ("grpc.max_receive_message_length", -1),
+        ("grpc.http2.bdp_probe", 0),
+        ("grpc.use_local_subchannel_pool", 1),
+    ]
+    async with grpc.aio.insecure_channel(server.address, options) as sleepy:  # type: ignore[attr-defined]
+        sleepers = [
+            client(sleepy, True, f"sidecar~10.0.1.{n + 1}~s-{n}.shop~shop.svc.cluster.local") for n in range(20)
+        ]
+        for sleeper in sleepers:
+            await sleeper.ask(CDS)
+        await until(lambda: len(server.hub.connections) == 20)
+        async with grpc.aio.insecure_channel(server.address, options) as other:  # type: ignore[attr-defined]
+            awake = client(other, True)
+            await awake.ask(CDS)
+            assert len((await awake.next(10.0)).resources) == 8
