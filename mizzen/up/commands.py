@@ -16,8 +16,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from mizzen.api.errors import MizzenError, UsageError
+from mizzen.cni.bridge import Bridge, ensure
+from mizzen.cni.names import home_tag
 from mizzen.up.home import Home, default_home
-from mizzen.up.network import Addresses, choose
+from mizzen.up.network import Addresses, reserved
 from mizzen.up.preflight import check
 
 if TYPE_CHECKING:
@@ -84,7 +86,8 @@ def up(
         place.prepare()
         lock = place.lock()
         with lock:
-            addresses = choose(place.path / "network")
+            with reserved(place.path.resolve()) as addresses:
+                ensure(Bridge(home_tag(place.path), addresses.pods, str(place.path.resolve() / "cni" / "ipam")))
             from mizzen.up.server import UpOptions
 
             options = UpOptions(

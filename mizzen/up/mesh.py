@@ -171,5 +171,5 @@ async def until(
             if good(answer):
                 return answer  # type: ignore[no-any-return]
         if time.monotonic() > deadline:
-            raise TimeoutError(f"after {timeout_s:.0f} s still: {answer}")
+            raise TimeoutError(f"after {timeout_s:.0f} s still: {str(answer)[:2000]}")
         await asyncio.sleep(poll_s)

@@ -6,14 +6,18 @@ Each home gets an index of its own from 0 to 15, so that meshes of several homes
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import ipaddress
 import json
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
 
 from mizzen.api.errors import UsageError
+from mizzen.cni.names import bridge_name, home_tag
 
 INDEXES = range(16)
 
@@ -55,21 +59,38 @@ def taken(addresses: list[str]) -> set[int]:
     }
 
 
-def _routes() -> list[str]:
-    """Destinations of this machine's IPv4 routes."""
+def _routes(but: str) -> list[str]:
+    """Destinations of this machine's IPv4 routes, but for those of one interface."""
     text = subprocess.run(["ip", "-j", "-4", "route"], capture_output=True, check=True, text=True).stdout
-    return [route["dst"] for route in json.loads(text or "[]") if route["dst"] != "default"]
+    routes = json.loads(text or "[]")
+    return [route["dst"] for route in routes if route["dst"] != "default" and route.get("dev") != but]
 
 
-def choose(remembered: Path) -> Addresses:
-    """The home's addresses: as remembered in a file, else the first free ones. Raises UsageError when none are free."""
-    if remembered.exists():
-        return Addresses(int(remembered.read_text()))
-    used = taken(_routes())
-    index = next((i for i in INDEXES if i not in used), None)
-    if index is None:
-        raise UsageError(
-            "all pod subnets 10.244.0.0/24 … 10.244.15.0/24 are in use on this machine: mizzen down the others"
-        )
-    remembered.write_text(f"{index}\n")
-    return Addresses(index)
+LOCK = Path("/run/mizzen-network.lock")
+
+
+@contextlib.contextmanager
+def reserved(home: Path) -> Iterator[Addresses]:
+    """The home's addresses, while no other mesh can choose any: hold it until the bridge is there.
+
+    As remembered in the home, else the first free ones. Raises UsageError when none are free, or another mesh has the home's.
+    """
+    remembered = home / "network"
+    with open(LOCK, "a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        used = taken(_routes(but=bridge_name(home_tag(home))))
+        if remembered.exists():
+            index = int(remembered.read_text())
+            if index in used:
+                raise UsageError(
+                    f"{Addresses(index).pods} is in use on this machine, perhaps by another mesh: mizzen down it first"
+                )
+        else:
+            found = next((i for i in INDEXES if i not in used), None)
+            if found is None:
+                raise UsageError(
+                    "all pod subnets 10.244.0.0/24 … 10.244.15.0/24 are in use on this machine: mizzen down the others"
+                )
+            index = found
+            remembered.write_text(f"{index}\n")
+        yield Addresses(index)

@@ -19,8 +19,6 @@ import yaml
 
 from mizzen.api import crds
 from mizzen.api.errors import UsageError
-from mizzen.cni.bridge import Bridge, ensure
-from mizzen.cni.names import home_tag
 from mizzen.istiod.server.istiod import Istiod
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.kube.client import Client
@@ -55,7 +53,7 @@ class UpOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Up:
-    """One mesh. `async with Up(…) as up` is up inside; `run` keeps it so until cancelled or a part fails."""
+    """One mesh, at addresses whose bridge exists. `async with Up(…)`: it is up inside; `run` keeps it so until cancelled."""
 
     def __init__(self, options: UpOptions, home: Home, addresses: Addresses, say: Callable[[str], None]) -> None:
         self.options, self.home, self.addresses, self._say = options, home, addresses, say
@@ -89,9 +87,6 @@ class Up:
             raise UsageError(f"{task.get_name()} ended; see the logs in {self.home.logs}")
 
     async def _start(self) -> None:
-        # The bridge's address is the one that everything here listens at.
-        home = self.home.path.resolve()
-        ensure(Bridge(home_tag(home), self.addresses.pods, str(home / "cni" / "ipam")))
         api = await self._api_server()
         root_pem = api.authority.pem.decode()
         # The node agent is a process of its own: its start-up overlaps with everything below.
