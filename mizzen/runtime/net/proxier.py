@@ -68,9 +68,9 @@ class Proxier:
         lead = jumps(self._prefix, saved)
         if text == self._applied and not lead:
             return
-        run(RESTORE, text)
-        if lead:
+        if lead:  # first: it names our chains, and naming a chain empties it
             run(RESTORE, lead)
+        run(RESTORE, text)
         if old := stale(self._prefix, saved, text):
             run(RESTORE, old)
         self._applied = text

@@ -269,7 +269,7 @@ class Event(Strategy):
         # Events about cluster-wide objects live in two namespaces.
         if scoped != namespace and (scoped or namespace not in ("default", "kube-system", "")):
             problems.append(invalid("involvedObject.namespace", scoped, "does not match event.namespace"))
-        return problems + (_new_event(obj) if obj.get("eventTime") or obj.get("reportingComponent") else [])
+        return problems + (_new_event(obj) if obj.get("eventTime") else [])
 
     def validate_update(self, new: Object, old: Object) -> list[Problem]:
         problems = self.validate(new)
