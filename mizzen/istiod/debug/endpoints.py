@@ -332,6 +332,26 @@ def _collection(resources: ResourceCollection) -> dict[str, int]:
     }
 
 
+def sidecarz(debug: Debug, query: Query) -> Any:
+    """The egress scope of one proxy: what it sees, and the Sidecar resource that says so."""
+    connection = debug.connection(query)
+    scope = debug.snapshot.scope(connection.node)
+    sidecar = debug.snapshot.sidecar_of(connection.node)
+    return {
+        "namespace": connection.node.namespace,
+        "sidecar": f"{sidecar.metadata.namespace}/{sidecar.metadata.name}" if sidecar is not None else "",
+        "services": [svc.host for svc in scope.services],
+        "virtualServices": sorted(
+            {f"{vs.metadata.namespace}/{vs.metadata.name}" for egress in scope.egress for vs in egress.virtual_services}
+        ),
+    }
+
+
+def clusterz(debug: Debug, query: Query) -> Any:
+    """The clusters that are read from; there is one, our own."""
+    return [{"id": debug.snapshot.options.cluster_id, "secretName": "", "syncStatus": "synced"}]
+
+
 def names(debug: Debug, query: Query) -> Any:
     return sorted(ENDPOINTS)
 
@@ -356,6 +376,8 @@ ENDPOINTS: dict[str, Callable[[Debug, Query], Any]] = {
     "configz": configz,
     "resourcesz": resourcesz,
     "rejectedz": rejectedz,
+    "sidecarz": sidecarz,
+    "clusterz": clusterz,
     "authorizationz": authorizationz,
     "telemetryz": telemetryz,
     "push_status": push_status,
