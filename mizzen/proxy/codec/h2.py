@@ -207,9 +207,12 @@ class H2:
             return
         if stream.queue is None:
             stream.queue = deque()
-        if data:
-            stream.queue.append(data)
-            stream.queued += size
+        if size <= FRAME:
+            if data:
+                stream.queue.append(data)
+        else:  # in pieces of a frame: what is cut off the front again and again must be small
+            stream.queue.extend(data[at : at + FRAME] for at in range(0, size, FRAME))
+        stream.queued += size
         if end:
             stream.end_queued = True
         self._drain(stream)
