@@ -24,7 +24,7 @@ from mizzen.istiod.xds.hub import Hub
 
 log = logging.getLogger(__name__)
 
-TIDY_EVERY_S = 1.0
+TIDY_EVERY_S, PRUNE_EVERY_S = 1.0, 300.0
 LARGE_BYTES = 10_000_000  # after this much in a period, joined responses are dropped when it has been quiet for one
 MESH_CONFIG_MAP = "istio"
 TRIGGERS = {
@@ -102,9 +102,12 @@ class PushLoop:
 
     async def tidy(self) -> None:
         """Free what is not needed between storms, until cancelled."""
-        seen = 0
+        seen, prune_at = 0, time.monotonic() + PRUNE_EVERY_S
         while True:
             await asyncio.sleep(TIDY_EVERY_S)
+            if time.monotonic() > prune_at:
+                prune_at = time.monotonic() + PRUNE_EVERY_S
+                self._hub.prune()
             sent, grown = self._hub.bytes_sent, self._hub.bytes_sent - seen
             seen = sent
             if grown == 0 and self._sent_large:

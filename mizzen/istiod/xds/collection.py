@@ -129,6 +129,19 @@ class ResourceCollection:
         self._responses[key] = made
         return made
 
+    def prune(self, wanted: Collection[str]) -> None:
+        """Forget named resources that no watch asks for any more; they are generated again when one does."""
+        for name in self._asked.difference(wanted):
+            self._asked.discard(name)
+            self._stale.discard(name)
+            self._changed.pop(name, None)
+            if self.entries.pop(name, None) is not None:
+                self._interner.forget(self.type_url, name)
+            if self.type_url == EDS:
+                left = [other for other in self._by_host.pop(host_of(name), ()) if other != name]
+                if left:
+                    self._by_host[host_of(name)] = left
+
     def forget_responses(self) -> None:
         """Free the joined forms; they are made again when needed."""
         self._responses.clear()

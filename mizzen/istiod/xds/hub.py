@@ -174,6 +174,16 @@ class Hub:
         if self.observer is not None:
             self.observer.pushed(type_url, size)
 
+    def prune(self) -> None:
+        """Forget named resources that no proxy watches any more: of services that are gone, above all."""
+        wanted: dict[int, set[str]] = {}
+        for connection in self.connections.values():
+            for watch in connection.watches.values():
+                if watch.collection is not None:
+                    wanted.setdefault(id(watch.collection), set()).update(watch.names)
+        for resources in self.collections.values():
+            resources.prune(wanted.get(id(resources), set()))
+
     def trim(self) -> None:
         """Free what can be made again: joined bodies, and what the interner remembers."""
         for resources in self.collections.values():

@@ -300,3 +300,18 @@ async def test_a_proxy_that_does_not_read_holds_only_itself_back(
             awake = client(other, True)
             await awake.ask(CDS)
             assert len((await awake.next(10.0)).resources) == 8
+
+
+async def test_what_no_one_watches_is_forgotten(server: Server, channel: Any) -> None:
+    c = client(channel, delta=True)
+    await c.ask(EDS, "a", "b")
+    await c.ack(await c.next())
+    await c.ask(EDS, drop=("b",))
+    (connection,) = server.hub.connections.values()
+    await until(lambda: "b" not in connection.watches[EDS].names)
+    (resources,) = server.hub.collections.values()
+    assert set(resources.entries) == {"a", "b"}
+    server.hub.prune()
+    assert set(resources.entries) == {"a"}
+    await c.ask(EDS, "b")
+    assert names(await c.next()) == ["b"], "made again when it is asked for again"
