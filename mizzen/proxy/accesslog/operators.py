@@ -10,8 +10,9 @@ import json
 import os
 import socket
 import time
+import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from mizzen.proxy.codec.headers import Headers
@@ -83,8 +84,8 @@ def upstream_host(info: StreamInfo) -> str | None:
     return None if info.host is None else info.host.text
 
 
-def long_flags(info: StreamInfo) -> str | None:
-    return ",".join(LONG[bit] for bit in info.flag_order or ()) or None
+def long_flags(info: StreamInfo) -> str:
+    return ",".join(LONG[bit] for bit in info.flag_order or ()) or "-"
 
 
 def peer(attribute: str) -> Getter:
@@ -283,7 +284,7 @@ PLAIN: dict[str, Getter] = {
     "GRPC_STATUS": grpc_status("CAMEL_STRING"),
     "GRPC_STATUS_NUMBER": grpc_status("NUMBER"),
     "HOSTNAME": lambda info: HOSTNAME,
-    "LOCAL_REPLY_BODY": lambda info: info.local_body,
+    "LOCAL_REPLY_BODY": lambda info: info.local_body or "",
     "PROTOCOL": protocol,
     "REQUESTED_SERVER_NAME": lambda info: info.conn.server_name or None,
     "REQUEST_DURATION": lambda info: milliseconds(info.start, info.last_downstream_rx),
@@ -298,12 +299,11 @@ PLAIN: dict[str, Getter] = {
     "ROUTE_NAME": route_name,
     "STREAM_ID": lambda info: info.stream_id,
     "TRACE_ID": trace_id,
-    "UNIQUE_ID": lambda info: info.stream_id,
     "UPSTREAM_CLUSTER": upstream_cluster,
     "UPSTREAM_CLUSTER_RAW": lambda info: info.cluster.name if info.cluster is not None else info.upstream_cluster_name,
     "UPSTREAM_CONNECTION_ID": lambda info: None,
-    "UPSTREAM_HEADER_BYTES_RECEIVED": header_bytes("response"),
-    "UPSTREAM_HEADER_BYTES_SENT": header_bytes("request"),
+    "UPSTREAM_HEADER_BYTES_RECEIVED": lambda info: header_bytes("response")(info) if info.first_upstream_rx else 0,
+    "UPSTREAM_HEADER_BYTES_SENT": lambda info: header_bytes("request")(info) if info.first_upstream_tx else 0,
     "UPSTREAM_HOST": upstream_host,
     "UPSTREAM_HOST_NAME": lambda info: None if info.host is None else info.host.hostname or info.host.text,
     "UPSTREAM_HOST_NAME_WITHOUT_PORT": lambda info: (
@@ -409,13 +409,34 @@ def route_metadata(info: StreamInfo) -> dict[str, Any] | None:
     return None if info.route is None else info.route.metadata
 
 
+def host_group_metadata(info: StreamInfo) -> dict[str, Any] | None:
+    """The virtual host's."""
+    return None if info.vhost is None else info.vhost.metadata
+
+
+def listener_metadata(info: StreamInfo) -> dict[str, Any] | None:
+    from mizzen.proxy.accesslog.format import struct_value
+
+    listener = info.conn.listener
+    if listener is None:
+        return None
+    return {name: struct_value(struct) for name, struct in listener.proto.metadata.filter_metadata.items()}
+
+
 def host_metadata(info: StreamInfo) -> dict[str, Any] | None:
     return None if info.host is None else info.host.metadata
 
 
 def any_metadata(argument: str) -> Getter:
     kind, _, rest = argument.partition(":")
-    sources = {"DYNAMIC": dynamic, "CLUSTER": cluster_metadata, "ROUTE": route_metadata, "UPSTREAM_HOST": host_metadata}
+    sources = {
+        "CLUSTER": cluster_metadata,
+        "DYNAMIC": dynamic,
+        "LISTENER": listener_metadata,
+        "ROUTE": route_metadata,
+        "UPSTREAM_HOST": host_metadata,
+        "VIRTUAL_HOST": host_group_metadata,
+    }
     if kind not in sources:
         raise ConfigError(f"{kind} is not supported for METADATA command")
     return metadata_of(sources[kind])(rest)
@@ -503,12 +524,30 @@ def certificate_time(side: str, attribute: str) -> Callable[[str], Getter]:
     return make
 
 
+def emit_time(argument: str) -> Getter:
+    return lambda info: format_time(time.time(), argument) if argument else iso_milliseconds(time.time())
+
+
+def start_time_local(argument: str) -> Getter:
+    def read(info: StreamInfo) -> str:
+        local = datetime.fromtimestamp(info.start_wall, UTC).astimezone()
+        return format_time(info.start_wall + (local.utcoffset() or timedelta()).total_seconds(), argument)
+
+    return read
+
+
+def span_id(info: StreamInfo) -> str | None:
+    parent = None if info.request is None else info.request.d.get("traceparent")
+    return parent.split("-")[2] if parent and parent.count("-") >= 3 else None
+
+
 WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "CLUSTER_METADATA": metadata_of(cluster_metadata),
     "COMMON_DURATION": common_duration,
     "DOWNSTREAM_PEER_CERT_V_END": certificate_time("downstream", "not_after"),
     "DOWNSTREAM_PEER_CERT_V_START": certificate_time("downstream", "not_before"),
     "DYNAMIC_METADATA": metadata_of(dynamic),
+    "EMIT_TIME": emit_time,
     "ENVIRONMENT": environment,
     "FILTER_STATE": filter_state,
     "GRPC_STATUS": grpc_status,
@@ -520,6 +559,7 @@ WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "RESP": header_of("response"),
     "RESPONSE_HEADER": header_of("response"),
     "START_TIME": start_time,
+    "START_TIME_LOCAL": start_time_local,
     "TRAILER": header_of("response_trailers"),
     "RESPONSE_TRAILER": header_of("response_trailers"),
     "UPSTREAM_METADATA": metadata_of(host_metadata),
@@ -527,6 +567,16 @@ WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "UPSTREAM_PEER_CERT_V_START": certificate_time("upstream", "not_before"),
 }
 PLAIN |= {
+    "CUSTOM_FLAGS": lambda info: "",
+    "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": lambda info: host_only(info.conn.original_local),
+    "DOWNSTREAM_DIRECT_LOCAL_PORT": lambda info: port_only(info.conn.original_local),
+    "DOWNSTREAM_LOCAL_EMAIL_SAN": local_names("emails"),
+    "REQUEST_HEADERS_BYTES": header_bytes("request"),
+    "RESPONSE_HEADERS_BYTES": header_bytes("response"),
+    "RESPONSE_TRAILERS_BYTES": header_bytes("response_trailers"),
+    "SPAN_ID": span_id,
+    "UNIQUE_ID": lambda info: str(uuid.uuid4()),
+    "UPSTREAM_PEER_IP_SAN": upstream_peer("ips"),
     "START_TIME": lambda info: iso_milliseconds(info.start_wall),
     "PATH": path_operator(""),
     "DOWNSTREAM_PEER_CERT_V_START": certificate_time("downstream", "not_before")(""),
