@@ -446,7 +446,7 @@ class Exchange:
             stream.hcm.stats.rq_reset_after_downstream_response_started += 1
             stream.upstream_reset(f"upstream_reset_after_response_started{{{reason}}}")
             return
-        if reason in ("remote reset", "remote refused stream reset"):
+        if reason == "remote reset":
             cluster.stats.upstream_rq_rx_reset += 1
         policy = self.policy
         if (

@@ -24,7 +24,14 @@ if TYPE_CHECKING:
 
 READY, LENGTH, CHUNKED, WAIT, TUNNEL, ENDING = range(6)
 STATUS_LINES = {code: f"HTTP/1.1 {code} {REASONS.get(code, 'Unknown')}\r\n" for code in range(1000)}
-STATUS_LINES[413] = "HTTP/1.1 413 Payload Too Large\r\n"
+for _code, _reason in (
+    (413, "Payload Too Large"),
+    (414, "URI Too Long"),
+    (416, "Range Not Satisfiable"),
+    (418, "Unknown"),
+    (451, "Unknown"),
+):
+    STATUS_LINES[_code] = f"HTTP/1.1 {_code} {_reason}\r\n"  # where Envoy's words are not Python's
 PAUSE_AT = 64 * 1024
 ERROR_BODIES = {
     400: "Bad Request",

@@ -624,6 +624,7 @@ class Stream(StreamInfo):
         if self.done:
             return
         self.hcm.stats.downstream_rq_tx_reset += 1
+        self.hcm.stats.downstream_rq_rx_reset += 1  # Envoy hears its own reset as one of the codec's
         self.codec.reset(self, details)
         self.finish()
 
