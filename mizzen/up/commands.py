@@ -130,6 +130,7 @@ def _serve(options: UpOptions, home: Home, addresses: Addresses) -> None:
 async def _until_interrupted(options: UpOptions, home: Home, addresses: Addresses) -> None:
     from mizzen.up.leftovers import clear
     from mizzen.up.server import Up
+    from mizzen.up.usage import urls, usage
 
     me = asyncio.current_task()
     assert me is not None
@@ -147,7 +148,8 @@ async def _until_interrupted(options: UpOptions, home: Home, addresses: Addresse
     started = time.monotonic()
     try:
         async with Up(options, home, addresses, _say) as mesh:
-            _say(f"ready in {time.monotonic() - started:.1f} s: export KUBECONFIG={home.kubeconfig}")
+            _say(f"ready in {time.monotonic() - started:.1f} s; try:")
+            _say(usage(home, await urls(mesh.client, addresses.host)))
             await mesh.run()
     except asyncio.CancelledError:
         if not interrupted:
@@ -176,9 +178,9 @@ def _detached(home: Home) -> None:
         if "\n" in text[shown:]:
             end = text.rindex("\n") + 1
             typer.echo(text[shown:end], nl=False)
-            if any(line.startswith("ready") for line in text[shown:end].splitlines()):
+            shown, lines = end, text[:end].splitlines()
+            if any(line.startswith("ready") for line in lines) and "proxy-status" in text[:end]:
                 return
-            shown = end
         if child.poll() is not None:
             raise UsageError(f"mizzen up ended with {child.returncode}; its output is in {log}")
         time.sleep(0.05)

@@ -9,7 +9,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import shutil
-import signal
 import sys
 import tempfile
 import time
@@ -25,6 +24,7 @@ from mizzen.up.home import Home, default_home
 from mizzen.up.leftovers import leftovers
 from mizzen.up.mesh import Mesh, until
 from mizzen.up.scenario import STEPS, Check, Shop, manifests
+from mizzen.up.usage import usage
 
 NODE_PORT = 30080
 START_S = 60.0
@@ -36,33 +36,28 @@ class Demo:
     def __init__(self, home: Home, data_plane: str, console: Console) -> None:
         self.home, self.data_plane, self.console = home, data_plane, console
         self.checks: list[Check] = []
+        self.url = ""
         self.started = time.monotonic()
-        self._up: asyncio.subprocess.Process | None = None
 
     def say(self, text: str) -> None:
         self.console.print(f"[dim]{time.monotonic() - self.started:6.1f} s[/dim]  {text}")
 
     async def up(self) -> None:
-        """Starts the mesh as a process of its own; it is ready when it says so."""
-        command = [sys.executable, "-m", "mizzen", "up", "--home", str(self.home.path), "--data-plane", self.data_plane]
-        self._up = await asyncio.create_subprocess_exec(
-            *command, stdout=asyncio.subprocess.PIPE, start_new_session=True
-        )
-        assert self._up.stdout is not None
-        async with asyncio.timeout(START_S):
-            async for line in self._up.stdout:
-                text = line.decode().rstrip()
-                if text.startswith("ready"):
-                    self.say(text)
-                    break
-            else:
-                raise UsageError(f"mizzen up ended with {await self._up.wait()}; its logs are in {self.home.logs}")
-        self._drain = asyncio.create_task(self._read_on(), name="output of mizzen up")
+        """Starts the mesh, detached: it is there until `down`, whatever becomes of this process."""
+        if await self._mizzen("up", "--data-plane", self.data_plane, "--detach", show="ready"):
+            raise UsageError(f"mizzen up did not start the mesh; its logs are in {self.home.logs}")
 
-    async def _read_on(self) -> None:
-        assert self._up is not None and self._up.stdout is not None
-        while await self._up.stdout.readline():
-            pass
+    async def _mizzen(self, *arguments: str, show: str = "") -> int:
+        """Runs a mizzen command on the demo's home; its exit status. show: lines of its output that begin so are told."""
+        command = [sys.executable, "-m", "mizzen", arguments[0], "--home", str(self.home.path), *arguments[1:]]
+        process = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+        assert process.stdout is not None
+        async with asyncio.timeout(START_S):
+            async for line in process.stdout:
+                text = line.decode().rstrip()
+                if show and text.startswith(show):
+                    self.say(text)
+            return await process.wait()
 
     async def run(self) -> None:
         """The bookshop and all its steps."""
@@ -75,6 +70,7 @@ class Demo:
             self.say(f"{len(pods)} pods are ready, each in a network namespace of its own")
             host = pods[0]["status"]["hostIP"]
             shop = Shop(mesh, f"http://{host}:{NODE_PORT}", host)
+            self.url = f"{shop.ingress}/productpage"
             for title, step in STEPS:
                 self.say(f"[bold]{title}[/bold]")
                 try:
@@ -90,10 +86,7 @@ class Demo:
 
     async def down(self) -> None:
         """Stops the mesh and looks for what it left."""
-        if self._up is None or self._up.returncode is not None:
-            return
-        self._up.send_signal(signal.SIGINT)
-        await self._up.wait()
+        await self._mizzen("down")
         left = await asyncio.to_thread(leftovers, self.home.path)
         text = "no process, namespace, veth, mount or iptables rule" if not left else "; ".join(left[:5])
         self.found(Check("nothing is left behind", text, not left))
@@ -127,10 +120,7 @@ async def demo(home: Home, data_plane: str, keep: bool) -> int:
     console.print(run.table())
     console.print(f"{time.monotonic() - run.started:.1f} s in all")
     if keep:
-        console.print(
-            f"It runs on. Try:\n  export KUBECONFIG={home.kubeconfig}\n  kubectl get pods -A\n  mizzen proxy-status\n"
-            f"  curl http://127.0.0.1:{NODE_PORT}/productpage\nand end it with: mizzen down --home {home.path}"
-        )
+        console.print(f"It runs on. Try:\n{usage(home, [run.url])}\nand end it with: mizzen down --home {home.path}")
     return 0 if run.checks and all(check.ok for check in run.checks) else 1
 
 

@@ -11,6 +11,8 @@ from typing import Any
 
 import msgspec
 
+from mizzen import __version__
+
 Object = dict[str, Any]
 SYSTEM = "istio-system"
 UNTOUCHED = ["kube-system", "kube-public", "kube-node-lease", "local-path-storage"]
@@ -103,7 +105,10 @@ def mesh_config(plan: Plan) -> Object:
 
 def injector_config(plan: Plan) -> Object:
     """The ConfigMap istio-sidecar-injector. The node's CNI plugin leads traffic, so pods need no init container for it."""
-    values = {"istio_cni": {"enabled": True, "validate": False}}
+    values = {
+        "global": {"hub": "mizzen", "tag": __version__, "proxy": {"image": "proxyv2"}},
+        "istio_cni": {"enabled": True, "validate": False},
+    }
     return {
         "apiVersion": "v1",
         "kind": "ConfigMap",
