@@ -44,6 +44,7 @@ lock:
 
 clean:
 	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	./scripts/compile-proxy clean
 
 # The data path's hot modules as C extensions (mypyc); the proxy then does about half as much again per CPU second.
 compile: setup-dev
