@@ -397,9 +397,11 @@ class Exchange:
         if attempt.host.canary or response.d.get("x-envoy-upstream-canary") == "true":
             key |= 2
         outcomes[key] = outcomes.get(key, 0) + 1
-        for group in (self.vcluster, self.stream.route.stats):
-            if group is not None:
-                count_vcluster(group, status)
+        if self.vcluster is not None:
+            count_vcluster(self.vcluster, status)
+        group = self.stream.route.stats
+        if group is not None:
+            count_vcluster(group, status)
 
     def on_data(self, data: bytes, end: bool) -> None:
         if end:

@@ -208,7 +208,7 @@ class H1Server:
             data = data[1:]
         end = data.find(b"\r\n\r\n")
         after = end + 4
-        if end < 0 or b"\n\n" in data[:end]:
+        if end < 0 or data.find(b"\n\n", 0, end) >= 0:
             end, after = head_end(data)
             if end < 0:
                 if len(data) > hcm.max_head:
@@ -262,7 +262,7 @@ class H1Server:
         if first != "/":
             self._target(request, target)
         authority = request.authority
-        if authority and not authority.isalnum() and not valid_authority(authority):
+        if authority and authority not in _authorities and not valid_authority(authority):
             raise CodecError("http.invalid_authority")
 
     def _underscores(self, request: RequestHeaders) -> None:
@@ -650,5 +650,13 @@ class H1Server:
 AUTHORITY_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
 
 
+_authorities: set[str] = set()  # valid ones that came before; bounded
+
+
 def valid_authority(text: str) -> bool:
-    return AUTHORITY_CHARS.issuperset(text)
+    if not AUTHORITY_CHARS.issuperset(text):
+        return False
+    if len(_authorities) > 4096:
+        _authorities.clear()
+    _authorities.add(text)
+    return True

@@ -33,7 +33,10 @@ def apply(ops: Ops, headers: Headers, info: StreamInfo) -> None:
     for action, name, value, make, keep_empty in ops:
         if action == REMOVE:
             if name in d:
-                headers.remove(name)
+                if headers.more is None:
+                    del d[name]
+                else:
+                    headers.remove(name)
             continue
         if make is not None:
             value = make(info)

@@ -121,7 +121,10 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
         request.set("via", hcm.via if via is None else f"{via}, {hcm.via}")
     sent_id = d.get("x-request-id")
     if hcm.generate_request_id and (sent_id is None or (edge and not hcm.preserve_request_id)):
-        request.set("x-request-id", request_id())
+        if request.more is None:
+            d["x-request-id"] = request_id()
+        else:
+            request.set("x-request-id", request_id())
     if hcm.xfcc_active:
         mutate_xfcc(hcm, stream, request)
 

@@ -403,8 +403,12 @@ class Stream(StreamInfo):
         if "date" not in d:
             d["date"] = date()
         if hcm.server_transformation == 0 or (hcm.server_transformation == 1 and "server" not in d):
-            headers.set("server", hcm.server_name)
-        if hcm.server.draining_header(self):
+            if headers.more is None:
+                d["server"] = hcm.server_name
+            else:
+                headers.set("server", hcm.server_name)
+        server = hcm.server
+        if (server.draining or server.health_failed) and server.draining_header(self):
             self.close_after = True
         self.response_started = True
         self.code = headers.status

@@ -191,7 +191,7 @@ class H1Client:
         """Reads a head; gives what follows it, or None when there is nothing more to do with this data."""
         end = data.find(b"\r\n\r\n")
         after = end + 4
-        if end < 0 or b"\n\n" in data[:end]:
+        if end < 0 or data.find(b"\n\n", 0, end) >= 0:
             end, after = head_end(data)
             if end < 0:
                 if len(data) > self.pool.cluster.http.max_response_head:
