@@ -26,6 +26,20 @@ DEFAULT = (
 )
 
 
+def without_query(argument: str) -> Getter:
+    """%REQ_WITHOUT_QUERY(A?B)%: a request header up to its question mark."""
+    read = WITH_ARGUMENT["REQ"](argument)
+    return lambda info: None if (value := read(info)) is None else str(value).partition("?")[0]
+
+
+# formatter extensions: type → the operators that they add
+FORMATTERS: dict[str, dict[str, Callable[[str], Getter]]] = {
+    "envoy.extensions.formatter.metadata.v3.Metadata": {},  # METADATA is built in
+    "envoy.extensions.formatter.req_without_query.v3.ReqWithoutQuery": {"REQ_WITHOUT_QUERY": without_query},
+}
+ADDED: dict[str, Callable[[str], Getter]] = {}
+
+
 def operator(name: str, argument: str | None, length: int | None) -> Getter:
     """The function of one operator. Raises ConfigError for one that does not exist."""
     if argument is None:
@@ -35,7 +49,7 @@ def operator(name: str, argument: str | None, length: int | None) -> Getter:
     elif name in WITH_ARGUMENT:
         getter = WITH_ARGUMENT[name](argument)
     else:
-        getter = None
+        getter = ADDED[name](argument) if name in ADDED else None
     if getter is None:
         raise ConfigError(f"Not supported field in StreamInfo: {name}")
     if length is None:
@@ -152,8 +166,22 @@ def struct_value(message: Any) -> Any:
 def substitution_format(message: Any) -> TextFormat:
     """The function of an envoy.config.core.v3.SubstitutionFormatString."""
     kind = message.WhichOneof("format")
+    added: dict[str, Callable[[str], Getter]] = {}
     for formatter in message.formatters:
-        raise Unsupported(f"SubstitutionFormatString.formatters {formatter.name}")
+        type_name = formatter.typed_config.type_url.rpartition("/")[2]
+        if type_name not in FORMATTERS:
+            raise Unsupported(f"SubstitutionFormatString.formatters {formatter.name}")
+        added |= FORMATTERS[type_name]
+    if not added:
+        return _formatted(message, kind)
+    ADDED.update(added)  # only while this one format is compiled
+    try:
+        return _formatted(message, kind)
+    finally:
+        ADDED.clear()
+
+
+def _formatted(message: Any, kind: str | None) -> TextFormat:
     if kind == "json_format":
         render = json_format(message.json_format, message.omit_empty_values)
         return lambda info: render(info) + "\n"

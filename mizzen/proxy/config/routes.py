@@ -11,7 +11,7 @@ from typing import Any
 
 from envoy.config.route.v3 import route_pb2
 
-from mizzen.proxy.accesslog.format import data_source_bytes, struct_value, text_format
+from mizzen.proxy.accesslog.format import data_source_bytes, struct_value, substitution_format
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.header_ops import in_order, level
 from mizzen.proxy.config.matchers import (
@@ -56,6 +56,16 @@ def substitution(rewrite: Any) -> Callable[[str], str]:
 
 def all_of(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
     return lambda request: all(test(request) for test in tests)
+
+
+def layered(outer: dict[str, Any], inner: dict[str, Any]) -> dict[str, Any]:
+    """Filters' settings of two levels: the inner one's, which some filters complete from the outer one (`merged`)."""
+    out = dict(outer)
+    for name, config in inner.items():
+        before = outer.get(name)
+        complete = getattr(config, "merged", None)
+        out[name] = complete(before) if complete is not None and type(before) is type(config) else config
+    return out
 
 
 class RouteCompiler:
@@ -136,7 +146,7 @@ class RouteCompiler:
         vhost.attempt_count = message.include_request_attempt_count
         vhost.attempt_count_in_response = message.include_attempt_count_in_response
         vhost.is_timeout_retry = message.include_is_timeout_retry_header
-        vhost.per_filter = {**self.config_filters, **self._per_filter(message.typed_per_filter_config)}
+        vhost.per_filter = layered(self.config_filters, self._per_filter(message.typed_per_filter_config))
         vhost.rate_limits = limits(message.rate_limits)
         vhost.metadata = {
             name: struct_value(struct) for name, struct in message.metadata.filter_metadata.items()
@@ -174,7 +184,7 @@ class RouteCompiler:
         } or None
         route.decorator = message.decorator.operation
         route.decorator_propagate = wrapped(message.decorator, "propagate", True)
-        route.per_filter = {**vhost.per_filter, **self._per_filter(message.typed_per_filter_config)}
+        route.per_filter = layered(vhost.per_filter, self._per_filter(message.typed_per_filter_config))
         route.tracing = message.tracing if message.HasField("tracing") else None
         if message.stat_prefix:
             route.stats = self.server.stats.group(
@@ -302,7 +312,7 @@ class RouteCompiler:
             if own_response:
                 target.response_ops = (*own_response, *route.response_ops)
             if each.typed_per_filter_config:
-                target.per_filter = {**route.per_filter, **self._per_filter(each.typed_per_filter_config)}
+                target.per_filter = layered(route.per_filter, self._per_filter(each.typed_per_filter_config))
             target.metadata_match = self._metadata_match(each)
             target.host_rewrite = each.host_rewrite_literal or None
             targets.append(target)
@@ -472,14 +482,11 @@ class RouteCompiler:
             raise ConfigError(f"response body size is {len(body)} bytes; maximum is 4096")
         direct = DirectResponse(message.status, body)
         if message.HasField("body_format"):
-            fmt = message.body_format
-            kind = fmt.WhichOneof("format")
-            if kind == "text_format_source":
-                direct.body_format = text_format(
-                    data_source_bytes(fmt.text_format_source).decode(), fmt.omit_empty_values
-                )
-            else:
-                raise Unsupported("DirectResponseAction.body_format")
+            direct.body_format = substitution_format(message.body_format)
+            json_body = message.body_format.WhichOneof("format") == "json_format"
+            direct.content_type = message.body_format.content_type or (
+                "application/json" if json_body else "text/plain"
+            )
         return direct
 
 

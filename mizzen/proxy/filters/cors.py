@@ -5,6 +5,7 @@ Source: envoy.extensions.filters.http.cors.v3.
 
 from __future__ import annotations
 
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
@@ -25,9 +26,9 @@ class Policy:
         self.headers: str = message.allow_headers
         self.expose: str = message.expose_headers
         self.max_age: str = message.max_age
-        self.credentials = wrapped(message, "allow_credentials", False)
-        self.private_network = wrapped(message, "allow_private_network_access", False)
-        self.forward_unmatched = wrapped(message, "forward_not_matching_preflights", True)
+        self.credentials = wrapped(message, "allow_credentials", None)
+        self.private_network = wrapped(message, "allow_private_network_access", None)
+        self.forward_unmatched = wrapped(message, "forward_not_matching_preflights", None)
         self.enabled = (
             runtime_fraction(message.filter_enabled, server.runtime)
             if message.HasField("filter_enabled")
@@ -38,6 +39,17 @@ class Policy:
             if message.HasField("shadow_enabled")
             else (lambda: 0.0)
         )
+
+    def merged(self, outer: Policy) -> Policy:
+        """This policy with what it does not say taken from a less specific one."""
+        out = copy(self)
+        for name in ("origins", "methods", "headers", "expose", "max_age"):
+            if not getattr(out, name):
+                setattr(out, name, getattr(outer, name))
+        for name in ("credentials", "private_network", "forward_unmatched"):
+            if getattr(out, name) is None:
+                setattr(out, name, getattr(outer, name))
+        return out
 
 
 class Cors(HttpFilter):
@@ -63,8 +75,8 @@ class Cors(HttpFilter):
             return True
         preflight = headers.method == "OPTIONS" and bool(headers.d.get("access-control-request-method"))
         if not valid:
-            if preflight and not policy.forward_unmatched:
-                stream.respond(ResponseHeaders(200, {}), True)
+            if preflight and policy.forward_unmatched is False:
+                self._preflight(stream, policy, headers, None)
                 return False
             return True
         if stream.state is None:
@@ -72,7 +84,13 @@ class Cors(HttpFilter):
         stream.state[self] = origin
         if not preflight:
             return True
-        answer = ResponseHeaders(200, {"access-control-allow-origin": origin})
+        self._preflight(stream, policy, headers, origin)
+        return False
+
+    @staticmethod
+    def _preflight(stream: Stream, policy: Policy, headers: RequestHeaders, origin: str | None) -> None:
+        """Answer a preflight; an origin that is not allowed is told all but that it is."""
+        answer = ResponseHeaders(200, {} if origin is None else {"access-control-allow-origin": origin})
         if policy.credentials:
             answer.d["access-control-allow-credentials"] = "true"
         if policy.private_network and headers.d.get("access-control-request-private-network") == "true":
@@ -87,7 +105,6 @@ class Cors(HttpFilter):
         stream.details = "cors_response"
         stream.local = True
         stream.respond(answer, True)
-        return False
 
     def response_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> bool:
         origin = stream.state.get(self) if stream.state is not None else None

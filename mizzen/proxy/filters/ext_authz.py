@@ -69,6 +69,11 @@ class RouteSettings:
         self.no_body: bool = message.disable_request_body_buffering
         self.body = Body(message.with_request_body) if message.HasField("with_request_body") else None
 
+    def merged(self, outer: RouteSettings) -> RouteSettings:
+        """This route's settings with the context of a less specific level beneath."""
+        self.extensions = {**outer.extensions, **self.extensions}
+        return self
+
 
 class Asked:
     """One request's question: the body collected for it, then the call that waits for the verdict."""

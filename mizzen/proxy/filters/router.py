@@ -78,9 +78,14 @@ class Router:
             stream.hcm.stats.rq_direct_response += 1
             body = direct.body.decode("utf-8", "surrogateescape")
             if direct.body_format is not None:
-                stream.code = direct.status
+                stream.local_body = body
                 body = direct.body_format(stream)
-            stream.local_reply(direct.status, body, "direct_response", modify=modify)
+            kind = direct.content_type if direct.body_format is not None else None
+            extra = None
+            if direct.status == 201 or 300 <= direct.status < 400:  # RFC 9110, section 10.2.2
+                scheme = headers.get("x-forwarded-proto") or headers.scheme or "http"
+                extra = {"location": f"{scheme}://{headers.authority or ''}{headers.path}"}
+            stream.local_reply(direct.status, body, "direct_response", 0, extra, modify=modify, content_type=kind)
         elif route.redirect is not None:
             stream.hcm.stats.rq_redirect += 1
             location = redirect_location(route, headers)

@@ -565,7 +565,7 @@ class H1Server:
             return
         if not self.keep or not stream.request_end:
             self.flush()
-            self._end(stream.request_end)
+            self._end(stream.request_end and not (stream.local and stream.code == 400))
             return
         if self.state == WAIT:
             self._next()
