@@ -45,7 +45,9 @@ class HealthCheck(HttpFilter):
             cached = self.cached
             if cached is None or time.monotonic() >= cached[0]:
                 return True
-            self._answer(stream, cached[1], "health_check_cached")
+            self._answer(
+                stream, cached[1], "health_check_cached", 0 if cached[1] == 200 else flags.FAILED_LOCAL_HEALTH_CHECK
+            )
             return False
         if failed:
             self._answer(stream, 503, "health_check_failed", flags.FAILED_LOCAL_HEALTH_CHECK)

@@ -83,16 +83,10 @@ class Resources:
             group.remaining_rq = max(0, self.max_requests - self.requests)
             group.remaining_retries = max(0, self.retry_limit() - self.retries)
             group.remaining_cx_pools = 2**32 - 1
-        else:
-            group.remaining_cx = group.remaining_pending = group.remaining_rq = group.remaining_retries = (
-                group.remaining_cx_pools
-            ) = 0
 
 
-GAUGES = [
-    "cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open", "remaining_cx", "remaining_cx_pools",
-    "remaining_pending", "remaining_retries", "remaining_rq",
-]  # fmt: skip
+GAUGES = ["cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"]
+REMAINING = ["remaining_cx", "remaining_cx_pools", "remaining_pending", "remaining_retries", "remaining_rq"]
 
 
 def resources(store: Store, prefix: str, message: Any) -> tuple[Resources, Resources]:
@@ -103,7 +97,14 @@ def resources(store: Store, prefix: str, message: Any) -> tuple[Resources, Resou
     if message.circuit_breakers.per_host_thresholds:
         raise Unsupported("Cluster.circuit_breakers.per_host_thresholds")
     default, high = (
-        Resources(store.group(f"{prefix}.circuit_breakers.{name}", (), GAUGES), given.get(priority))
+        Resources(
+            store.group(
+                f"{prefix}.circuit_breakers.{name}",
+                (),
+                [*GAUGES, *REMAINING] if priority in given and given[priority].track_remaining else GAUGES,
+            ),
+            given.get(priority),
+        )
         for priority, name in enumerate(PRIORITY_NAMES)
     )
     return default, high
