@@ -64,9 +64,27 @@ class Router:
             stats.no_cluster += 1
             stream.local_reply(action.cluster_not_found_code, "", "cluster_not_found", flags.NO_CLUSTER_FOUND)
             return False
+        if cluster.drop_share and chance(cluster.drop_share):
+            self._drop(stream, cluster)
+            return False
         exchange = stream.router = Exchange(self, stream, action, cluster)
         exchange.start(headers, end)
         return False
+
+    @staticmethod
+    def _drop(stream: Stream, cluster: Any) -> None:
+        """The endpoints' assignment says to refuse a share of the requests."""
+        stats = cluster.stats
+        key = 503 << 2 | (1 if stream.internal else 0)
+        stats.outcomes[key] = stats.outcomes.get(key, 0) + 1
+        stats.upstream_rq_completed += 1
+        if cluster.drop_share < 1:
+            said = {"x-envoy-drop-overload": "true"}
+            stream.local_reply(503, "drop overload", "drop_overload", flags.DROP_OVERLOAD, said)
+            return
+        said = {"x-envoy-unconditional-drop-overload": "true"}
+        details = "unconditional_drop_overload"
+        stream.local_reply(503, "unconditional drop overload", details, flags.UNCONDITIONAL_DROP_OVERLOAD, said)
 
     @staticmethod
     def _no_upstream(stream: Stream, headers: RequestHeaders, route: Any) -> None:

@@ -51,7 +51,6 @@ CLUSTER_COUNTERS = [
     "upstream_rq_0rtt",
     "upstream_rq_cancelled",
     "upstream_rq_completed",
-    "upstream_rq_drop_overload",
     "upstream_rq_maintenance_mode",
     "upstream_rq_max_duration_reached",
     "upstream_rq_pending_failure_eject",

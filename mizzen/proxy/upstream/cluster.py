@@ -43,6 +43,7 @@ class Cluster:
         self.hosts: dict[Any, Host] = {}
         self.priorities: list[list[Host]] = []
         self.assignment = Assignment()
+        self.drop_share = 0.0  # of requests that the assignment's drop_overloads refuse
         self.warm = False
         self.removed = False
         self.on_warm: Callable[[], None] | None = None
@@ -84,6 +85,7 @@ class Cluster:
         after = {host.key: host for hosts in assignment.priorities for host in hosts}
         self.hosts = after
         self.assignment = assignment
+        self.drop_share = min(1.0, sum(share for _, share in assignment.drops))
         changed = before.keys() != after.keys()
         for key, host in after.items():
             host.transport = self._transport(host)
