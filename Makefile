@@ -7,7 +7,7 @@ PYTHON := $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: compile demo test setup setup-dev check generate lock clean
+.PHONY: compile coverage demo test setup setup-dev check generate lock clean
 
 demo: setup
 	$(BIN)/python -m mizzen.up.demo $(if $(KEEP),--keep)
@@ -37,6 +37,14 @@ check: setup-dev
 # What is written from the types and checked in; tests fail when it is stale.
 generate: setup-dev
 	$(BIN)/python -m mizzen.api.crds
+
+# How much of the code the tests without root reach; the report is htmlcov/index.html.
+coverage: setup-dev
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest tests/unit -q
+	$(BIN)/coverage combine -q
+	$(BIN)/coverage html -q
+	$(BIN)/coverage report --format=total
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock

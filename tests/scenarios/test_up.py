@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -9,9 +10,11 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dns.message
+import dns.query
 import pytest
 
-from mizzen.kube.resource import CONFIG_MAPS
+from mizzen.kube.resource import CONFIG_MAPS, SERVICES
 from mizzen.testing.plugin import RunningMesh
 from mizzen.up import preflight
 from mizzen.up.leftovers import leftovers
@@ -69,6 +72,19 @@ def test_a_mesh_comes_back_with_its_objects(tmp_path: Path) -> None:
         RunningMesh(tmp_path).run(write)
     with UpProcess(tmp_path):
         assert RunningMesh(tmp_path).run(read) == {"a": "b"}
+
+
+def test_cluster_addresses_answer_as_soon_as_it_is_ready(tmp_path: Path) -> None:
+    async def ask(mesh: Mesh) -> str:
+        service = await mesh.client.get(SERVICES, "kube-dns", "kube-system")
+        query = dns.message.make_query("kubernetes.default.svc.cluster.local", "A")
+        address = service["spec"]["clusterIP"]
+        answer = await asyncio.to_thread(dns.query.udp, query, address, 5.0)
+        return str(answer.answer[0][0])
+
+    with UpProcess(tmp_path):
+        first = RunningMesh(tmp_path).run(ask)
+    assert first.endswith(".0.1")
 
 
 def test_without_root_it_says_so(tmp_path: Path) -> None:
