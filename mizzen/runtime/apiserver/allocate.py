@@ -45,7 +45,7 @@ class Pool:
             for number in (*range(start, min(start + 4096, high + 1)), *range(low, min(start, low + 70_000))):
                 if number not in self.taken:
                     self.taken.add(number)
-                    return number
+                    return int(number)
         raise Full
 
 

@@ -224,12 +224,12 @@ class Cache:
             collection.forgotten = revision
         for record in records:
             prefix = prefix_of(record.key)
-            collection = self.collections.get(prefix)
-            if collection is None:
+            found = self.collections.get(prefix)
+            if found is None:
                 self._strays.setdefault(prefix, []).append(record)
             else:
-                collection.load(record)
-                collection.revision = max(collection.revision, record.revision)
+                found.load(record)
+                found.revision = max(found.revision, record.revision)
 
     def apply(self, changes: Sequence[Change]) -> None:
         for change in changes:

@@ -36,7 +36,7 @@ def finished(obj: Object) -> bool:
         return False
     if obj.get("kind") == "Namespace" and (obj.get("spec") or {}).get("finalizers"):
         return False
-    return meta.get("deletionGracePeriodSeconds", 0) == 0
+    return bool(meta.get("deletionGracePeriodSeconds", 0) == 0)
 
 
 async def remove_finally(parts: Parts, resource: Resource, last: Object, item: Item) -> Item:

@@ -102,7 +102,8 @@ class Handlers:
         parts = [part for part in info.path.split("/") if part]
         for prefix, handler in self._paths.items():
             if prefix.endswith("/*") and info.path.startswith(prefix[:-1]):
-                return handler(ask)
+                special: Answer = handler(ask)
+                return special
         if parts and (parts[0] == "api" or parts[0] == "apis"):
             return self._discover(ask, parts)
         raise StatusError(404, "404 page not found", "plain")

@@ -36,7 +36,7 @@ def to_storage(tree: Object, resource: Resource) -> Object:
 
 
 def _event_shown(tree: Object) -> Object:
-    out = {
+    out: Object = {
         key: tree[key]
         for key in ("metadata", "eventTime", "series", "reportingInstance", "action", "reason", "related", "type")
         if key in tree

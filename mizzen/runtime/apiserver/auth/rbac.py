@@ -49,7 +49,7 @@ class Rbac:
     def _index(self, binding: dict[str, Any], namespace: str) -> None:
         reference = binding.get("roleRef") or {}
         rules = self.rules_of(reference, namespace)
-        own = f"{namespace}/{binding['metadata']['name']}" if namespace else binding["metadata"]["name"]
+        own = f"{binding['metadata']['name']}/{namespace}" if namespace else binding["metadata"]["name"]
         word = "RoleBinding" if namespace else "ClusterRoleBinding"
         for subject in binding.get("subjects") or ():
             kind, name = subject.get("kind", ""), subject.get("name", "")

@@ -30,7 +30,7 @@ MACROS = (
     "optMap",
     "optFlatMap",
 )
-NAMESPACES = ("optional", "sets", "math", "base64", "strings", "lists", "ip", "cel")
+NAMESPACES = ("optional", "sets", "math", "base64", "strings", "lists", "ip", "cel", "jsonpatch")
 
 
 def compiled(node: Node) -> Run:

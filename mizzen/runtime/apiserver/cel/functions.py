@@ -307,8 +307,9 @@ def _amount(value: Any) -> Fraction:
 
 
 def _compare(one: Any, other: Any) -> int:
-    mine, theirs = (one.key, other.key) if isinstance(one, Semver) else (_amount(one), _amount(other))
-    return (mine > theirs) - (mine < theirs)
+    mine: Any = one.key if isinstance(one, Semver) else _amount(one)
+    theirs: Any = other.key if isinstance(one, Semver) else _amount(other)
+    return int(mine > theirs) - int(mine < theirs)
 
 
 def _as_integer(value: Quantity) -> int:
@@ -366,7 +367,7 @@ FUNCTIONS: dict[str, Callable[..., Any]] = {
     "sets.intersects": lambda one, other: any(item in one for item in other) or (not one and not other),
     "math.greatest": lambda *values: max(values[0] if len(values) == 1 and isinstance(values[0], list) else values),
     "math.least": lambda *values: min(values[0] if len(values) == 1 and isinstance(values[0], list) else values),
-    "math.abs": abs, "base64.encode": lambda one: base64.b64encode(one).decode(), "base64.decode": base64.b64decode,
+    "jsonpatch.escapeKey": lambda one: one.replace("~", "~0").replace("/", "~1"), "math.abs": abs, "base64.encode": lambda one: base64.b64encode(one).decode(), "base64.decode": base64.b64decode,
     "strings.quote": lambda one: '"' + one.replace("\\", "\\\\").replace('"', '\\"') + '"', "lists.range": lambda one: list(range(one)),
 }  # fmt: skip
 

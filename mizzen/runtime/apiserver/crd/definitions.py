@@ -204,8 +204,7 @@ class Definitions:
                 _made(
                     "NamesAccepted",
                     accepted,
-                    "NoConflicts" if accepted else problem[0],
-                    "no conflicts found" if accepted else problem[1],
+                    *(problem or ("NoConflicts", "no conflicts found")),
                 )
             ]
             if accepted:

@@ -91,7 +91,7 @@ class Ruled:
         try:
             passed = rule.program.run(variables)
         except EvaluationError as error:
-            kind = {dict: "object", list: "array"}.get(type(value))
+            kind = "object" if isinstance(value, dict) else "array" if isinstance(value, list) else None
             text = f"{error} evaluating rule: {rule.message or rule.program.text}"
             return invalid(path, kind or value, text)
         if passed is True:

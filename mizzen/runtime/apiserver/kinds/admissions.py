@@ -326,11 +326,6 @@ class ValidatingPolicy(Policy):
 
 
 class MutatingPolicy(Policy):
-    def default(self, obj: Object) -> None:
-        super().default(obj)
-        if not obj["spec"].get("reinvocationPolicy"):
-            obj["spec"]["reinvocationPolicy"] = "Never"
-
     def validate(self, obj: Object) -> list[Problem]:
         spec = obj["spec"]
         problems = self.common(obj)

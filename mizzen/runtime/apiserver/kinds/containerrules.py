@@ -61,7 +61,7 @@ def _container(
     problems += _ports(one.get("ports") or [], f"{path}.ports", ports, spec)
     problems += _environment(one, path) + _mounts(one, path, volumes)
     problems += resources(one.get("resources") or {}, f"{path}.resources")
-    return problems + _security(one.get("securityContext"), f"{path}.securityContext")
+    return problems + _security(one.get("securityContext"), f"{path}.securityContext", spec)
 
 
 def _name(one: Object, path: str, names: set[str]) -> list[Problem]:
@@ -280,7 +280,7 @@ def resources(given: Object, path: str) -> list[Problem]:
     return problems
 
 
-def _security(context: Object | None, path: str) -> list[Problem]:
+def _security(context: Object | None, path: str, spec: Object) -> list[Problem]:
     from .podrules import _ids, seccomp
 
     if not context:
@@ -291,6 +291,8 @@ def _security(context: Object | None, path: str) -> list[Problem]:
     problems += _ids(context, path)
     if context.get("procMount") is not None and context["procMount"] not in ("Default", "Unmasked"):
         problems.append(unsupported(f"{path}.procMount", context["procMount"], ["Default", "Unmasked"]))
+    elif context.get("procMount") == "Unmasked" and spec.get("hostUsers") is not False:
+        problems.append(invalid(f"{path}.procMount", "Unmasked", "`hostUsers` must be false to use `Unmasked`"))
     problems += seccomp(context.get("seccompProfile"), f"{path}.seccompProfile")
     if context.get("allowPrivilegeEscalation") is False:
         if context.get("privileged"):

@@ -74,7 +74,7 @@ class ClusterRole(Role):
 
 class Binding(Strategy):
     name_rule = staticmethod(path_segment)
-    kinds = ("Role", "ClusterRole")
+    kinds: tuple[str, ...] = ("Role", "ClusterRole")
     namespaced = True
 
     def default(self, obj: Object) -> None:

@@ -234,7 +234,8 @@ def _typed(ask: Ask, live: Object, config: Object, given: list[Object] | None, f
 
 
 def _conflicting(conflicts: managed.Conflicts) -> StatusError:
-    causes, lines = [], {}
+    causes: list[Object] = []
+    lines: dict[str, list[str]] = {}
     for one in conflicts.found:
         who = f'conflict with "{one.manager.name}"'
         if one.manager.subresource:
@@ -242,13 +243,13 @@ def _conflicting(conflicts: managed.Conflicts) -> StatusError:
         if one.manager.operation == "Update":
             who += f" using {one.manager.version}"
         causes.append({"reason": "FieldManagerConflict", "message": who, "field": one.path})
-        lines.setdefault(who, []).append(one.path)  # type: ignore[attr-defined]
+        lines.setdefault(who, []).append(one.path)
     if len(causes) == 1:
         text = f"{causes[0]['message']}: {causes[0]['field']}"
     else:
         text = "conflicts " + "\n".join(
             f"{who[9:]}:\n" + "\n".join(f"- {path}" for path in found) for who, found in lines.items()
-        )  # type: ignore[attr-defined]
+        )
     word = "conflict" if len(causes) == 1 else "conflicts"
     return StatusError(409, f"Apply failed with {len(causes)} {word}: {text}", "Conflict", {"causes": causes})
 

@@ -40,7 +40,7 @@ def container_of(pod: Object, name: str) -> str:
         if annotated and annotated in groups[0]:
             return str(annotated)
         if len(groups[0]) == 1:
-            return groups[0][0]
+            return str(groups[0][0])
         text = f"a container name must be specified for pod {pod_name}, choose one of: [{' '.join(groups[0])}]"
         if groups[1]:
             text += f" or one of the init containers: [{' '.join(groups[1])}]"

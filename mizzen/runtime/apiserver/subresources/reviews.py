@@ -136,7 +136,9 @@ async def access(ask: Ask, parts: Parts) -> Response:
     spec = obj["spec"]
     problems = _access_problems(kind, spec, ask)
     if problems:
-        raise refused("authorization.k8s.io", kind, "", problems)
+        refusal = refused("authorization.k8s.io", "", "", problems)
+        (refusal.details or {}).pop("kind", None)
+        raise refusal
     user = ask.user
     if kind != "SelfSubjectAccessReview":
         extra = tuple(sorted((key, tuple(values)) for key, values in (spec.get("extra") or {}).items()))
@@ -148,25 +150,19 @@ async def access(ask: Ask, parts: Parts) -> Response:
 
 def _access_problems(kind: str, spec: Object, ask: Ask) -> list[Problem]:
     about, path = spec.get("resourceAttributes"), spec.get("nonResourceAttributes")
+    shown = {"Path": path.get("path", ""), "Verb": path.get("verb", "")} if path is not None else None
     problems: list[Problem] = []
-    field = "spec.resourceAttributes"
-    if about is not None and path is not None:
+    if (about is None) == (path is None):
         problems.append(
-            invalid("spec.nonResourceAttributes", path, "cannot be specified in combination with resourceAttributes")
-        )
-    elif about is None and path is None:
-        problems.append(
-            invalid(field, None, "exactly one of nonResourceAttributes or resourceAttributes must be specified")
+            invalid("spec", shown, "exactly one of nonResourceAttributes or resourceAttributes must be specified")
         )
     if kind == "LocalSubjectAccessReview":
         if path is not None:
-            problems.append(invalid("spec.nonResourceAttributes", path, "disallowed on this kind of request"))
+            problems.append(invalid("spec.nonResourceAttributes", shown, "disallowed on this kind of request"))
         if about is not None and about.get("namespace", "") != ask.info.namespace:
             problems.append(
                 invalid(
-                    "spec.resourceAttributes.namespace",
-                    about.get("namespace", ""),
-                    f"must match metadata.namespace: {ask.info.namespace}",
+                    "spec.resourceAttributes.namespace", about.get("namespace", ""), "must match metadata.namespace"
                 )
             )
     if kind != "SelfSubjectAccessReview" and not spec.get("user") and not spec.get("groups"):

@@ -188,7 +188,8 @@ def event(tree: Object) -> list[Any]:
 
 def quota(tree: Object) -> list[Any]:
     hard, used = _status(tree).get("hard") or {}, _status(tree).get("used") or {}
-    requests, limits = [], []
+    requests: list[str] = []
+    limits: list[str] = []
     for name in sorted(hard):
         text = f"{name}: {used.get(name, '0')}/{hard[name]}"
         (limits if name.startswith("limits") else requests).append(text)
