@@ -269,7 +269,9 @@ class Event(Strategy):
         # Events about cluster-wide objects live in two namespaces.
         if scoped != namespace and (scoped or namespace not in ("default", "kube-system", "")):
             problems.append(invalid("involvedObject.namespace", scoped, "does not match event.namespace"))
-        return problems + (_new_event(obj) if obj.get("eventTime") else [])
+        # Events of events.k8s.io name a reporting controller and have no times of the older form.
+        newer = obj.get("eventTime") or (obj.get("reportingComponent") and not obj.get("firstTimestamp"))
+        return problems + (_new_event(obj) if newer else [])
 
     def validate_update(self, new: Object, old: Object) -> list[Problem]:
         problems = self.validate(new)
