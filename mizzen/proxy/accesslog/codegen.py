@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from mizzen.proxy.accesslog import render
 from mizzen.proxy.accesslog.operators import Getter, as_text, iso_milliseconds
 from mizzen.proxy.http.info import StreamInfo, flags_text
 
@@ -47,8 +48,34 @@ def header_source(part: str, argument: str) -> str | None:
     return f"(q.get({first!r}, missing) if q is not None else call(info))"
 
 
+steps: dict[Getter, tuple[int, str]] = {}  # getter → how the compiled renderer does it
+PSEUDO_STEPS = {":method": render.METHOD, ":path": render.PATH, ":authority": render.AUTHORITY}
+OR_STEPS = {":path": render.REQUEST_OR_PATH, ":authority": render.REQUEST_OR_AUTHORITY}
+
+
+def step_of(name: str, argument: str | None) -> tuple[int, str] | None:
+    """An operator as a step of the compiled renderer; None for one that is called."""
+    if argument is None:
+        return (render.PLAIN_STEPS[name], "") if name in render.PLAIN_STEPS else None
+    first, _, second = argument.lower().partition("?")
+    if name in ("RESP", "RESPONSE_HEADER"):
+        return None if second or first.startswith(":") else (render.RESPONSE, first)
+    if name not in ("REQ", "REQUEST_HEADER"):
+        return None
+    if first in PSEUDO_STEPS and not second:
+        return PSEUDO_STEPS[first], ""
+    if first.startswith(":") or first == "host":
+        return None
+    if second:
+        return (OR_STEPS[second], first) if second in OR_STEPS else None
+    return render.REQUEST, first
+
+
 def register(name: str, argument: str | None, getter: Getter) -> None:
     """Remember how an operator is written out, where it can be."""
+    step = step_of(name, argument)
+    if step is not None:
+        steps[getter] = step
     if argument is None:
         source = WRITTEN.get(name)
     elif name in ("REQ", "REQUEST_HEADER"):
@@ -73,6 +100,8 @@ def as_value(getter: Getter, missing: str) -> TextFormat:
 
 def generated(parts: list[str | Getter], missing: str) -> TextFormat:
     """The function of a format's pieces."""
+    if render.COMPILED:
+        return rendered(parts, missing)
     scope: dict[str, Any] = {"missing": missing, "iso": iso_milliseconds, "flags_text": flags_text}
     out: list[str] = []
     for i, part in enumerate(parts):
@@ -93,3 +122,15 @@ def generated(parts: list[str | Getter], missing: str) -> TextFormat:
     exec(compile("\n".join(lines), "<access log format>", "exec"), scope)
     made: TextFormat = scope["render"]
     return made
+
+
+def rendered(parts: list[str | Getter], missing: str) -> TextFormat:
+    """The same by the compiled renderer."""
+    made: list[render.Step] = []
+    for part in parts:
+        if isinstance(part, str):
+            made.append((render.TEXT, part, None))
+            continue
+        what, text = steps.get(part, (render.CALL, ""))
+        made.append((what, text, as_value(part, missing)))
+    return render.Renderer(made, missing).render

@@ -92,6 +92,28 @@ class Headers:
         return dict(self.d), more
 
 
+def wire(parts: list[str]) -> bytes:
+    """The bytes of a head's pieces. Text that is no latin-1 becomes question marks."""
+    text = "".join(parts)
+    try:
+        return text.encode("latin-1")
+    except UnicodeEncodeError:
+        return text.encode("latin-1", "replace")
+
+
+def lines(parts: list[str], headers: Headers) -> None:
+    """Append every field's line."""
+    if headers.more is None:
+        for name, value in headers.d.items():
+            parts.append(name)
+            parts.append(": ")
+            parts.append(value)
+            parts.append("\r\n")
+        return
+    for name, value in headers.items():
+        parts.append(f"{name}: {value}\r\n")
+
+
 PSEUDO_REQUEST = {
     ":method": "method",
     ":path": "path",

@@ -16,6 +16,8 @@ from mizzen.proxy.config.matchers import Ranges
 from mizzen.proxy.config.routes import compile_routes
 from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
 from mizzen.proxy.http.route import RouteTable
+from mizzen.proxy.stats.groups import CodesGroup
+from mizzen.proxy.stats.hot import CodesHot, HttpHot
 from mizzen.proxy.stats.names import CODE_CLASSES, CODEC1_COUNTERS, CODEC2_COUNTERS, CODEC2_GAUGES, http_group
 
 AUTO, HTTP1, HTTP2 = 0, 1, 2
@@ -41,6 +43,8 @@ class Hcm:
 
     def __init__(self, message: Any, server: Any, listener: Any) -> None:
         self.server = server
+        self.active: set[Any] = server.active  # streams under way
+        self.clusters: dict[str, Any] = server.clusters.active
         self.listener = listener
         self.message = message
         if not message.stat_prefix:
@@ -49,14 +53,19 @@ class Hcm:
             )
         refuse(message, NOT_BUILT, "HttpConnectionManager")
         self.stats: Any = http_group(server.stats, message.stat_prefix)
+        self.hot: HttpHot = self.stats.hot  # what every request counts
         self.stat_prefix: str = message.stat_prefix
         self.codec1: Any = server.stats.group("http1", CODEC1_COUNTERS)
         self.codec2: Any = server.stats.group("http2", CODEC2_COUNTERS, CODEC2_GAUGES)
         self.listener_stats: Any = None
+        self.listener_hot: CodesHot | None = None
         if listener is not None:
             self.listener_stats = server.stats.group(
-                f"{listener.stat_prefix}.http.{message.stat_prefix}", [*CODE_CLASSES, "downstream_rq_completed"]
+                f"{listener.stat_prefix}.http.{message.stat_prefix}",
+                [*CODE_CLASSES, "downstream_rq_completed"],
+                make=CodesGroup,
             )
+            self.listener_hot = self.listener_stats.hot
         self.codec_type = message.codec_type
         if self.codec_type == 3:
             raise Unsupported("HttpConnectionManager.codec_type HTTP3")
@@ -65,28 +74,28 @@ class Hcm:
         self._limits(message)
         self._paths(message)
         self._xfcc(message)
-        self.server_name = message.server_name or "envoy"
-        self.server_transformation = (
+        self.server_name: str = message.server_name or "envoy"
+        self.server_transformation: int = (
             message.server_header_transformation
         )  # 0 OVERWRITE 1 APPEND_IF_ABSENT 2 PASS_THROUGH
-        self.generate_request_id = wrapped(message, "generate_request_id", True)
-        self.preserve_request_id = message.preserve_external_request_id
-        self.request_id_in_response = message.always_set_request_id_in_response
+        self.generate_request_id: bool = wrapped(message, "generate_request_id", True)
+        self.preserve_request_id: bool = message.preserve_external_request_id
+        self.request_id_in_response: bool = message.always_set_request_id_in_response
         self.request_id_extension = self._request_id_extension(message)
-        self.proxy_100_continue = message.proxy_100_continue
+        self.proxy_100_continue: bool = message.proxy_100_continue
         self.via: str = message.via
-        self.user_agent = server.node.cluster if wrapped(message, "add_user_agent", False) else ""
+        self.user_agent: str = server.node.cluster if wrapped(message, "add_user_agent", False) else ""
         self.service_node = server.node.id
-        self.upgrades = {}
+        self.upgrades: dict[str, bool] = {}
         for upgrade in message.upgrade_configs:
             if upgrade.filters:
                 raise Unsupported("HttpConnectionManager.upgrade_configs.filters")
             self.upgrades[upgrade.upgrade_type.lower()] = wrapped(upgrade, "enabled", True)
-        self.merge_host_port = message.strip_matching_host_port
-        self.strip_any_port = (
+        self.merge_host_port: bool = message.strip_matching_host_port
+        self.strip_any_port: bool = (
             message.strip_any_host_port if message.WhichOneof("strip_port_mode") == "strip_any_host_port" else False
         )
-        self.strip_trailing_dot = message.strip_trailing_host_dot
+        self.strip_trailing_dot: bool = message.strip_trailing_host_dot
         self.scheme_match_upstream: bool | None = None
         if message.HasField("scheme_header_transformation"):
             kind = message.scheme_header_transformation.WhichOneof("transformation")
@@ -118,10 +127,10 @@ class Hcm:
         return True
 
     def _addresses(self, message: Any) -> None:
-        self.use_remote_address = wrapped(message, "use_remote_address", False)
-        self.xff_hops = message.xff_num_trusted_hops
-        self.skip_xff_append = message.skip_xff_append
-        self.append_x_forwarded_port = message.append_x_forwarded_port
+        self.use_remote_address: bool = wrapped(message, "use_remote_address", False)
+        self.xff_hops: int = message.xff_num_trusted_hops
+        self.skip_xff_append: bool = message.skip_xff_append
+        self.append_x_forwarded_port: bool = message.append_x_forwarded_port
         self.internal: Ranges | None = None
         if message.HasField("internal_address_config"):
             config = message.internal_address_config
@@ -146,10 +155,10 @@ class Hcm:
 
     def _limits(self, message: Any) -> None:
         common = message.common_http_protocol_options
-        self.max_head = wrapped(message, "max_request_headers_kb", 60) * 1024
-        self.max_headers = wrapped(common, "max_headers_count", 100)
-        self.max_requests = wrapped(common, "max_requests_per_connection", 0)
-        self.underscores = common.headers_with_underscores_action  # 0 ALLOW 1 REJECT_REQUEST 2 DROP_HEADER
+        self.max_head: int = wrapped(message, "max_request_headers_kb", 60) * 1024
+        self.max_headers: int = wrapped(common, "max_headers_count", 100)
+        self.max_requests: int = wrapped(common, "max_requests_per_connection", 0)
+        self.underscores: int = common.headers_with_underscores_action  # 0 ALLOW 1 REJECT_REQUEST 2 DROP_HEADER
         http1 = message.http_protocol_options
         refuse(
             http1,
@@ -157,10 +166,10 @@ class Hcm:
             "http_protocol_options",
         )
         self.allow_absolute_url = wrapped(http1, "allow_absolute_url", True)
-        self.accept_http_10 = http1.accept_http_10
+        self.accept_http_10: bool = http1.accept_http_10
         self.default_host = http1.default_host_for_http_10
-        self.enable_trailers = http1.enable_trailers
-        self.allow_chunked_length = http1.allow_chunked_length
+        self.enable_trailers: bool = http1.enable_trailers
+        self.allow_chunked_length: bool = http1.allow_chunked_length
         if http1.HasField("header_key_format"):
             kind = http1.header_key_format.WhichOneof("header_format")
             if kind == "proper_case_words":
@@ -175,12 +184,14 @@ class Hcm:
         self.h2 = message.http2_protocol_options
 
     def _paths(self, message: Any) -> None:
-        self.normalize_path = wrapped(message, "normalize_path", False)
-        self.merge_slashes = message.merge_slashes
-        self.escaped_slashes = message.path_with_escaped_slashes_action or 1  # 1 KEEP 2 REJECT 3 REDIRECT 4 FORWARD
+        self.normalize_path: bool = wrapped(message, "normalize_path", False)
+        self.merge_slashes: bool = message.merge_slashes
+        self.escaped_slashes: int = (
+            message.path_with_escaped_slashes_action or 1
+        )  # 1 KEEP 2 REJECT 3 REDIRECT 4 FORWARD
 
     def _xfcc(self, message: Any) -> None:
-        self.xfcc_mode = message.forward_client_cert_details
+        self.xfcc_mode: int = message.forward_client_cert_details
         details = message.set_current_client_cert_details
         self.xfcc_details = frozenset(
             name
@@ -199,15 +210,17 @@ class Hcm:
         from mizzen.proxy.filters.base import DISABLED
         from mizzen.proxy.filters.registry import http_filters
 
-        filters = http_filters(message.http_filters, self.server, self)
-        self.filters = tuple(filters)
+        filters: list[Any] = list(http_filters(message.http_filters, self.server, self))
+        decoders = [each for each in filters if each.decodes]
+        encoders = [each for each in filters[::-1] if each.encodes]
+        self.filters: tuple[Any, ...] = tuple(filters)
         # filters that are off unless a route says otherwise
         self.off: dict[str, Any] = {each.name: DISABLED for each in filters if each.off}
-        self.decoders = tuple(each for each in filters if each.decodes)
-        self.encoders = tuple(each for each in reversed(filters) if each.encodes)
-        self.data_decoders = tuple(each for each in self.decoders if each.reads_request_data)
-        self.data_encoders = tuple(each for each in self.encoders if each.reads_response_data)
-        self.finishers = tuple(each for each in filters if each.finishes)
+        self.decoders: tuple[Any, ...] = tuple(decoders)
+        self.encoders: tuple[Any, ...] = tuple(encoders)
+        self.data_decoders: tuple[Any, ...] = tuple([each for each in decoders if each.reads_request_data])
+        self.data_encoders: tuple[Any, ...] = tuple([each for each in encoders if each.reads_response_data])
+        self.finishers: tuple[Any, ...] = tuple([each for each in filters if each.finishes])
 
     def _routes(self, message: Any) -> RouteSource:
         kind = message.WhichOneof("route_specifier")

@@ -101,6 +101,8 @@ def header_matcher(message: Any) -> HeaderPredicate:
         wanted = present != invert
         if as_empty:
             return lambda headers: present != invert
+        if name[:1] != ":" and name != "host":
+            return lambda headers: (name in headers.d) == wanted
         return lambda headers: (headers.get(name) is not None) == wanted
 
     def matches(headers: Headers) -> bool:

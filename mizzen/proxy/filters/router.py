@@ -8,7 +8,7 @@ Not here: which route (http/route.py), which host (upstream/balancer.py), what i
 from __future__ import annotations
 
 import random
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
@@ -18,9 +18,13 @@ from mizzen.proxy.http.header_ops import apply
 from mizzen.proxy.http.rewrite import redirect_location, rewrite, set_host
 from mizzen.proxy.http.stream import NEVER, grpc_timeout, is_grpc
 from mizzen.proxy.upstream import hashing
+from mizzen.proxy.upstream.h1_client import H1Client
+from mizzen.proxy.upstream.request import UpstreamRequest
 
 if TYPE_CHECKING:
+    from mizzen.proxy.http.route import Route, RouteAction, VirtualHost
     from mizzen.proxy.http.stream import Stream
+    from mizzen.proxy.upstream.cluster import Cluster
     from mizzen.proxy.upstream.host import Host
 
 CONNECT_FAILURES = ("local connection failure", "remote connection failure", "connection timeout")
@@ -49,10 +53,10 @@ class Router:
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:
         route = stream.route
-        stats = stream.hcm.stats
-        stats.rq_total += 1
+        hcm = stream.hcm
+        hcm.hot.rq_total += 1
         if route is None:
-            stats.no_route += 1
+            hcm.stats.no_route += 1
             stream.local_reply(404, "", "route_not_found", flags.NO_ROUTE_FOUND)
             return False
         action = route.action
@@ -61,7 +65,7 @@ class Router:
             return False
         cluster = stream.cluster
         if cluster is None:
-            stats.no_cluster += 1
+            hcm.stats.no_cluster += 1
             stream.local_reply(action.cluster_not_found_code, "", "cluster_not_found", flags.NO_CLUSTER_FOUND)
             return False
         if cluster.drop_share and chance(cluster.drop_share):
@@ -147,7 +151,7 @@ class Exchange:
         "vcluster",
     )
 
-    def __init__(self, router: Router, stream: Stream, action: Any, cluster: Any) -> None:
+    def __init__(self, router: Router, stream: Stream, action: RouteAction, cluster: Cluster) -> None:
         self.router = router
         self.stream = stream
         self.action = action
@@ -198,7 +202,7 @@ class Exchange:
         expected = per_try or timeout
         if not self.router.suppress and expected:
             headers.set("x-envoy-expected-rq-timeout-ms", str(int(expected * 1000)))
-        vhost = stream.vhost
+        vhost: VirtualHost = stream.vhost
         self.policy = retry.for_request(action.retry, headers)
         if self.policy is not None:
             self.retries_left = self.policy.num
@@ -243,7 +247,7 @@ class Exchange:
         """The route's timeout runs from here."""
         if self.timeout:
             stream = self.stream
-            deadline = stream.deadline_route = time.monotonic() + self.timeout
+            deadline = stream.deadline_route = monotonic() + self.timeout
             if deadline < stream.next_deadline:
                 stream.next_deadline = deadline
 
@@ -294,7 +298,7 @@ class Exchange:
     def _arm_try(self) -> None:
         if not self.end:
             return
-        now = time.monotonic()
+        now = monotonic()
         waits = [wait for wait in (self.per_try, self.per_try_idle) if wait]
         self.deadline_try = now + min(waits)
         self.stream.next_deadline = min(self.stream.next_deadline, self.deadline_try)
@@ -358,7 +362,7 @@ class Exchange:
         host = attempt.host
         status = response.status
         self.deadline_try = NEVER
-        now = time.monotonic()
+        now = monotonic()
         stream.first_upstream_rx = now
         if cluster.outlier is not None:
             code = status
@@ -391,7 +395,8 @@ class Exchange:
             host.rq_success += 1
         if not self.router.suppress and not stream.upgrade:
             response.d["x-envoy-upstream-service-time"] = str(int((now - self.started) * 1000))
-        if stream.vhost.attempt_count_in_response:
+        vhost: VirtualHost = stream.vhost
+        if vhost.attempt_count_in_response:
             response.d["x-envoy-attempt-count"] = str(stream.attempts)
         stream.response = response
         stream.code = status
@@ -413,35 +418,36 @@ class Exchange:
         stream.respond(response, end)
 
     def _count_codes(self, status: int, response: ResponseHeaders, attempt: Attempt) -> None:
-        stats = self.cluster.stats
-        outcomes = stats.outcomes
-        stats.upstream_rq_completed += 1
+        hot = self.cluster.hot
+        outcomes = hot.outcomes
+        hot.upstream_rq_completed += 1
         key = status << 2 | (1 if self.stream.internal else 0)
         if attempt.host.canary or response.d.get("x-envoy-upstream-canary") == "true":
             key |= 2
         outcomes[key] = outcomes.get(key, 0) + 1
         if self.vcluster is not None:
             count_vcluster(self.vcluster, status)
-        group = self.stream.route.stats
+        route: Route = self.stream.route
+        group = route.stats
         if group is not None:
             count_vcluster(group, status)
 
     def on_data(self, data: bytes, end: bool) -> None:
         if end:
-            self._complete(time.monotonic())
+            self._complete(monotonic())
         self.stream.respond_data(data, end)
 
     def on_trailers(self, trailers: Headers) -> None:
-        self._complete(time.monotonic())
+        self._complete(monotonic())
         self.stream.respond_trailers(trailers)
 
     def _complete(self, now: float) -> None:
         """The upstream has said everything."""
         stream = self.stream
         stream.last_upstream_rx = now
-        self.cluster.stats.upstream_rq_time.pending.append((now - self.started) * 1000)
+        self.cluster.hot.upstream_rq_time.record((now - self.started) * 1000)
         if self.vcluster is not None:
-            self.vcluster.upstream_rq_time.pending.append((now - self.started) * 1000)
+            self.vcluster.upstream_rq_time.record((now - self.started) * 1000)
         self.attempt = None
         stream.router = None
         self._release_retry()
@@ -656,7 +662,7 @@ class Exchange:
         self.body = None
 
 
-class Attempt:
+class Attempt(UpstreamRequest):
     """One try at one host: between a pool's connection and the exchange."""
 
     __slots__ = ("answered", "backlog", "connection", "exchange", "head_waits", "host", "pending_in", "sent")
@@ -681,13 +687,18 @@ class Attempt:
         self.connection = connection
         stream = exchange.stream
         self.sent = True
-        now = time.monotonic()
+        now = monotonic()
         if not exchange.started:
             exchange.started = now
         stream.first_upstream_tx = now
-        stream.upstream_tls = connection.tls
-        stream.upstream_protocol = connection.protocol
-        stream.upstream_local = connection.local
+        if isinstance(connection, H1Client):
+            stream.upstream_tls = connection.tls
+            stream.upstream_protocol = connection.protocol
+            stream.upstream_local = connection.local
+        else:
+            stream.upstream_tls = connection.tls
+            stream.upstream_protocol = connection.protocol
+            stream.upstream_local = connection.local
         end = exchange.end
         outlier = exchange.cluster.outlier
         if outlier is not None and outlier.split:
@@ -700,7 +711,11 @@ class Attempt:
                 stream.last_upstream_tx = now
             else:
                 self.head_waits = True
-            connection.send_headers(exchange.headers, done)
+            headers = exchange.headers
+            if isinstance(connection, H1Client) and headers is not None:
+                connection.send_headers(headers, done)
+            else:
+                connection.send_headers(headers, done)
         else:
             connection.send_headers(exchange.headers, False)
             data = b"".join(body)
@@ -733,7 +748,7 @@ class Attempt:
         if self.connection is not None:
             self.head_waits = False
             if end:
-                exchange.stream.last_upstream_tx = time.monotonic()
+                exchange.stream.last_upstream_tx = monotonic()
             self.connection.send_data(data, end)
         elif exchange.body is None:
             if self.backlog is None:

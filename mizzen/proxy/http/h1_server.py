@@ -6,14 +6,14 @@ One request at a time, as Envoy does: what is pipelined waits in the buffer and 
 
 from __future__ import annotations
 
-import time
 from http.client import responses as REASONS
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_body import ChunkedReader
 from mizzen.proxy.codec.h1_head import content_length, head_end, parse_request
-from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
+from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders, lines, wire
 from mizzen.proxy.http import info as flags
 from mizzen.proxy.http.stream import Stream
 from mizzen.proxy.upstream.h1_client import chunk
@@ -92,7 +92,7 @@ class H1Server:
         self.closing = False
         self.write_paused = False
         self.requests = 0
-        self.last = time.monotonic()
+        self.last = monotonic()
         self.idle_timer: Any = None
         self.head_timer: Any = None
         self.close_timer: Any = None
@@ -114,7 +114,7 @@ class H1Server:
             self.idle_timer = self.hcm.server.loop.call_later(self.hcm.idle_timeout, self._idle_check)
 
     def data_received(self, data: bytes) -> None:
-        self.hcm.stats.downstream_cx_rx_bytes_total += len(data)
+        self.hcm.hot.downstream_cx_rx_bytes_total += len(data)
         state = self.state
         if state == ENDING:
             return
@@ -204,7 +204,7 @@ class H1Server:
     def _head(self, data: bytes) -> bytes | None:
         """Begin the request whose head `data` starts with; gives what follows the head, None when more is needed."""
         hcm = self.hcm
-        while data[:1] in (b"\r", b"\n"):  # empty lines before a request line
+        while data and (data[0] == 13 or data[0] == 10):  # empty lines before a request line
             data = data[1:]
         end = data.find(b"\r\n\r\n")
         after = end + 4
@@ -224,7 +224,7 @@ class H1Server:
             raise CodecError("http1.headers_too_large", 431)
         stream = self.stream = Stream(hcm, self)
         self.requests += 1
-        hcm.stats.downstream_rq_http1_total += 1
+        hcm.hot.downstream_rq_http1_total += 1
         stream.protocol = "HTTP/1.1"
         request, version = parse_request(data[:end])
         stream.wire_rx = after
@@ -419,7 +419,7 @@ class H1Server:
         if active:
             stats.downstream_cx_destroy_active_rq += 1
             stats.counter(f"downstream_cx_destroy_{side}_active_rq")
-        stats.downstream_cx_length_ms.record((time.monotonic() - self.conn.start) * 1000)
+        stats.downstream_cx_length_ms.record((monotonic() - self.conn.start) * 1000)
         hcm.server.connections.discard(self)
         for timer in (self.idle_timer, self.head_timer, self.close_timer):
             if timer is not None:
@@ -490,11 +490,11 @@ class H1Server:
                 tail += "connection: keep-alive\r\n"
             if stream.upgrade and self.state == TUNNEL:
                 self.keep = False
-        if headers.more is None:
-            fields = "".join([f"{name}: {value}\r\n" for name, value in d.items()])
-        else:
-            fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
-        data = f"{STATUS_LINES[status]}{fields}{tail}\r\n".encode("latin-1", "replace")
+        parts = [STATUS_LINES[status]]
+        lines(parts, headers)
+        parts.append(tail)
+        parts.append("\r\n")
+        data = wire(parts)
         stream.wire_tx += len(data)
         if end:
             self._write(data)
@@ -506,7 +506,7 @@ class H1Server:
         self._write(f"{STATUS_LINES[headers.status]}{fields}\r\n".encode("latin-1", "replace"))
 
     def _write(self, data: bytes) -> None:
-        self.hcm.stats.downstream_cx_tx_bytes_total += len(data)
+        self.hcm.hot.downstream_cx_tx_bytes_total += len(data)
         if self.transport is not None:
             self.transport.write(data)
 
@@ -560,7 +560,7 @@ class H1Server:
         if self.stream is not stream:
             return
         self.stream = None
-        self.last = time.monotonic()
+        self.last = monotonic()
         if self.closing:
             return
         if not self.keep or not stream.request_end:
@@ -629,7 +629,7 @@ class H1Server:
             return
         wait = hcm.idle_timeout
         if self.stream is None:
-            left = self.last + hcm.idle_timeout - time.monotonic()
+            left = self.last + hcm.idle_timeout - monotonic()
             if left <= 0.001:
                 hcm.stats.downstream_cx_idle_timeout += 1
                 hcm.server.loop.call_later(hcm.drain_timeout, self.drain)

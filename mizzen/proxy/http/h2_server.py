@@ -6,7 +6,7 @@ header rules (codec/h2_messages.py), what is done with a request (stream.py).
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec import h2
@@ -149,7 +149,7 @@ class H2Server:
         self.processing = False
         self.scheduled = False
         self.active = 0
-        self.last = time.monotonic()
+        self.last = monotonic()
         self.idle_timer: Any = None
         self.pinging: Any = None
         self.requests = 0
@@ -233,7 +233,7 @@ class H2Server:
         if self.active:
             stats.downstream_cx_destroy_active_rq += 1
             stats.counter(f"downstream_cx_destroy_{side}_active_rq")
-        stats.downstream_cx_length_ms.record((time.monotonic() - self.conn.start) * 1000)
+        stats.downstream_cx_length_ms.record((monotonic() - self.conn.start) * 1000)
         hcm.server.connections.discard(self)
         for timer in (self.idle_timer, self.pinging):
             if timer is not None:
@@ -372,7 +372,7 @@ class H2Server:
     def stream_over(self) -> None:
         self.active -= 1
         self.hcm.codec2.streams_active -= 1
-        self.last = time.monotonic()
+        self.last = monotonic()
         if self.closing and not self.active and self.transport is not None:
             self.later()
             self.hcm.server.loop.call_soon(self._close)
@@ -398,7 +398,7 @@ class H2Server:
             return
         wait = self.hcm.idle_timeout
         if not self.active:
-            left = self.last + wait - time.monotonic()
+            left = self.last + wait - monotonic()
             if left <= 0.001:
                 self.hcm.stats.downstream_cx_idle_timeout += 1
                 self.drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mizzen.proxy.codec.headers import RequestHeaders
-from mizzen.proxy.http.route import OTHER, Match, Redirect, Route
+from mizzen.proxy.http.route import OTHER, Match, Redirect, Route, RouteAction, Target
 
 
 def prefix_rewritten(path: str, match: Match, prefix: str) -> str:
@@ -16,7 +16,7 @@ def prefix_rewritten(path: str, match: Match, prefix: str) -> str:
     return prefix + body[len(match.text) :] + mark + query
 
 
-def rewrite(action: Any, target: Any, headers: RequestHeaders, stream: Any) -> None:
+def rewrite(action: RouteAction, target: Target, headers: RequestHeaders, stream: Any) -> None:
     """Rewrite a request's path and host as its route says."""
     path = headers.path
     if action.prefix_rewrite:

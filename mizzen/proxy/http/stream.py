@@ -7,7 +7,7 @@ Deadlines are plain times that the server's sweeper looks at (`next_deadline`, `
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
@@ -22,6 +22,7 @@ from mizzen.proxy.http.mutate import mutate_request, mutate_response, normalise_
 if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
     from mizzen.proxy.filters.router import Exchange
+    from mizzen.proxy.http.route import RouteTable
 
 NEVER = float("inf")
 
@@ -69,7 +70,7 @@ class Stream(StreamInfo):
     )
 
     def __init__(self, hcm: Hcm, codec: Any) -> None:
-        now = time.monotonic()
+        now = monotonic()
         StreamInfo.__init__(self, codec.conn, now)
         self.hcm = hcm
         self.codec: Any = codec
@@ -112,14 +113,14 @@ class Stream(StreamInfo):
 
     def on_request(self, request: RequestHeaders, end: bool) -> None:
         hcm = self.hcm
-        stats = hcm.stats
-        stats.downstream_rq_total += 1
-        stats.downstream_rq_active += 1
+        hot = hcm.hot
+        hot.downstream_rq_total += 1
+        hot.downstream_rq_active += 1
         self.request = request
         self.request_end = end
-        hcm.server.active.add(self)
+        hcm.active.add(self)
         if end:
-            self.last_downstream_rx = time.monotonic()
+            self.last_downstream_rx = monotonic()
             self.deadline_request = NEVER
         if request.authority is None:
             self.direct_reply(400, "", "missing_host_header", close=True)
@@ -139,14 +140,14 @@ class Stream(StreamInfo):
             self._strip_host(request)
         mutate_request(hcm, self, request)
         if outcome == "redirect":
-            stats.downstream_rq_redirected_with_normalized_path += 1
+            hcm.stats.downstream_rq_redirected_with_normalized_path += 1
             self.direct_reply(307, "", "path_normalization_redirect", headers={"location": request.path})
             return
         self.stream_id = request.d.get("x-request-id")
         self.resolve_route()
         if request.protocol is not None or request.method == "CONNECT":
             if not self._upgrade_allowed(request):
-                stats.downstream_rq_ws_on_non_ws_route += 1
+                hcm.stats.downstream_rq_ws_on_non_ws_route += 1
                 self.local_reply(403, "", "upgrade_failed", close=True)
                 return
             self.upgrade = True
@@ -173,7 +174,7 @@ class Stream(StreamInfo):
     def resolve_route(self) -> None:
         """Find virtual host, route and cluster for the request as it is now."""
         self.route_done = True
-        table = self.hcm.routes.table
+        table: RouteTable | None = self.hcm.routes.table
         request = self.request
         self.route = self.target = self.cluster = None
         self.upstream_cluster_name = None
@@ -210,7 +211,7 @@ class Stream(StreamInfo):
         if target.response_ops is not None:
             self.response_ops = target.response_ops
         name = target.cluster or (request.get(target.cluster_header) or "" if target.cluster_header else "")
-        cluster = self.cluster = self.hcm.server.clusters.get(name)
+        cluster = self.cluster = self.hcm.clusters.get(name)
         if cluster is not None:
             self.upstream_cluster_name = cluster.config.alt_stat_name
         if action.idle_timeout is not None:
@@ -283,7 +284,7 @@ class Stream(StreamInfo):
     def on_data(self, data: bytes, end: bool) -> None:
         """Request body from the codec."""
         self.bytes_received += len(data)
-        self.touched = time.monotonic()
+        self.touched = monotonic()
         if end:
             self.request_end = True
             self.last_downstream_rx = self.touched
@@ -336,7 +337,7 @@ class Stream(StreamInfo):
 
     def on_trailers(self, trailers: Headers) -> None:
         self.request_end = True
-        self.touched = self.last_downstream_rx = time.monotonic()
+        self.touched = self.last_downstream_rx = monotonic()
         self.deadline_request = NEVER
         if self.done or self.local:
             return
@@ -412,29 +413,30 @@ class Stream(StreamInfo):
             self.close_after = True
         self.response_started = True
         self.code = headers.status
-        now = self.touched = time.monotonic()
-        stats, code = hcm.stats, headers.status
+        now = self.touched = monotonic()
+        code = headers.status
         if code >= 200 or code == 101:
-            self._count(stats, code)
+            self._count(code)
         self.codec.send_headers(self, headers, end)
         if end:
             self.last_downstream_tx = now
             self._response_complete()
 
-    def _count(self, stats: Any, code: int) -> None:
-        listener = self.hcm.listener_stats
-        stats.downstream_rq_completed += 1
+    def _count(self, code: int) -> None:
+        hcm = self.hcm
+        hot, listener = hcm.hot, hcm.listener_hot
+        hot.downstream_rq_completed += 1
         if listener is not None:
             listener.downstream_rq_completed += 1
         if code < 300 and code >= 200:
-            stats.downstream_rq_2xx += 1
+            hot.downstream_rq_2xx += 1
             if listener is not None:
                 listener.downstream_rq_2xx += 1
             return
         name = f"downstream_rq_{code // 100}xx"
-        stats.counter(name)
-        if listener is not None:
-            listener.counter(name)
+        hcm.stats.counter(name)
+        if hcm.listener_stats is not None:
+            hcm.listener_stats.counter(name)
 
     def respond_early(self, headers: ResponseHeaders) -> None:
         """A 1xx answer before the final one."""
@@ -487,7 +489,7 @@ class Stream(StreamInfo):
 
     def _send_data(self, data: bytes, end: bool) -> None:
         self.bytes_sent += len(data)
-        self.touched = time.monotonic()
+        self.touched = monotonic()
         self.codec.send_data(self, data, end)
         if end:
             self.last_downstream_tx = self.touched
@@ -508,7 +510,7 @@ class Stream(StreamInfo):
 
     def _send_trailers(self, trailers: Headers) -> None:
         self.codec.send_trailers(self, trailers)
-        self.last_downstream_tx = time.monotonic()
+        self.last_downstream_tx = monotonic()
         self._response_complete()
 
     def continue_response(self) -> None:
@@ -647,14 +649,14 @@ class Stream(StreamInfo):
             return
         self.done = True
         hcm = self.hcm
-        hcm.server.active.discard(self)
+        hcm.active.discard(self)
         router, self.router = self.router, None
         if router is not None:
             router.abandon()
-        now = self.end = time.monotonic()
-        stats = hcm.stats
-        stats.downstream_rq_active -= 1
-        stats.downstream_rq_time.pending.append((now - self.start) * 1000)
+        now = self.end = monotonic()
+        hot = hcm.hot
+        hot.downstream_rq_active -= 1
+        hot.downstream_rq_time.record((now - self.start) * 1000)
         for filter_ in hcm.finishers:
             filter_.finished(self)
         for log in hcm.access_logs:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mizzen.proxy.stats.groups import HttpGroup
 from mizzen.proxy.stats.store import Group, Store
 
 CLUSTER_COUNTERS = [
@@ -285,7 +286,11 @@ VCLUSTER_COUNTERS = [
 
 def http_group(store: Store, stat_prefix: str) -> Group:
     return store.group(
-        f"http.{stat_prefix}", HTTP_COUNTERS, HTTP_GAUGES, ["downstream_cx_length_ms", "downstream_rq_time"]
+        f"http.{stat_prefix}",
+        HTTP_COUNTERS,
+        HTTP_GAUGES,
+        ["downstream_cx_length_ms", "downstream_rq_time"],
+        make=HttpGroup,
     )
 
 

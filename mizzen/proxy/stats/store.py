@@ -11,6 +11,8 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from mizzen.proxy.stats.hot import Histogram as Histogram
+
 COUNTER, GAUGE, HISTOGRAM, TEXT = "Counter", "Gauge", "Histogram", "TextReadout"
 
 
@@ -23,54 +25,6 @@ class Stat(NamedTuple):
     used: bool
     tags: tuple[tuple[str, str], ...] | None = None  # given by who made it; None: taken out of the name
     tag_name: str | None = None
-
-
-class Histogram:
-    """Observations in log-linear bins of two significant digits, as Envoy's circllhist keeps them."""
-
-    __slots__ = ("bins", "count", "interval", "interval_bins", "interval_seen", "pending", "total")
-
-    def __init__(self) -> None:
-        self.pending: list[float] = []  # the data path appends here
-        self.bins: dict[float, int] = {}
-        self.interval_bins: dict[float, int] = {}
-        self.interval_seen: dict[float, int] = {}
-        self.count = 0
-        self.total = 0.0
-
-    def record(self, value: float) -> None:
-        self.pending.append(value)
-        if len(self.pending) > 10_000:
-            self.fold()
-
-    def fold(self) -> None:
-        """Take in what was recorded since the last time."""
-        pending, self.pending = self.pending, []
-        for value in pending:
-            key = bin_of(value)
-            self.bins[key] = self.bins.get(key, 0) + 1
-            self.interval_bins[key] = self.interval_bins.get(key, 0) + 1
-            self.total += value
-        self.count += len(pending)
-
-    def new_interval(self) -> None:
-        """What the admin page calls the last interval is what came between two of these."""
-        self.fold()
-        self.interval_seen, self.interval_bins = self.interval_bins, {}
-
-
-def bin_of(value: float) -> float:
-    """The lower edge of a value's bin."""
-    if value <= 0:
-        return 0.0
-    scale = 1.0
-    while value >= 100:
-        value /= 10
-        scale *= 10
-    while value < 10:
-        value *= 10
-        scale /= 10
-    return int(value) * scale
 
 
 def bin_width(edge: float) -> float:
@@ -122,6 +76,9 @@ def cumulative(bins: dict[float, int]) -> list[int]:
 class Group:
     """Statistics under one prefix. Counters and gauges are int attributes, histograms are Histogram attributes."""
 
+    native: tuple[str, ...] = ()  # members that are kept in `hot`
+    new_hot: Any = None
+
     def __init__(
         self,
         prefix: str,
@@ -130,6 +87,8 @@ class Group:
         histograms: Iterable[str] = (),
         texts: Iterable[str] = (),
     ) -> None:
+        if self.native:
+            self.hot = self.new_hot()
         self._prefix = prefix
         self._counters = dict.fromkeys(counters)
         self._gauges = dict.fromkeys(gauges)
@@ -143,6 +102,14 @@ class Group:
             setattr(self, name, "")
         self.codes: dict[str, int] = {}  # counters whose names are known only when they happen
         self.outcomes: dict[int, int] = {}  # HTTP status << 2 | canary << 1 | internal -> answers of a cluster
+
+    def become(self, make: type[Group]) -> None:
+        """Keep what was counted, and count on as a group with native counters."""
+        kept = {name: self.__dict__.pop(name) for name in make.native if name in self.__dict__}
+        self.__class__ = make
+        self.hot = make.new_hot()
+        for name, value in kept.items():
+            setattr(self, name, value)
 
     if TYPE_CHECKING:
 
@@ -248,12 +215,15 @@ class Store:
         gauges: Iterable[str] = (),
         histograms: Iterable[str] = (),
         texts: Iterable[str] = (),
+        make: type[Group] | None = None,
     ) -> Group:
         prefix = prefix.replace("://", "_").replace(":", "_")
         found = self.groups.get(prefix)
         if found is None:
-            found = self.groups[prefix] = Group(prefix, counters, gauges, histograms, texts)
+            found = self.groups[prefix] = (make or Group)(prefix, counters, gauges, histograms, texts)
         else:
+            if make is not None and found.__class__ is Group:
+                found.become(make)
             self._extend(found, counters, gauges, histograms)
         return found
 

@@ -13,6 +13,8 @@ from mizzen.proxy.config.clusters import AUTO, DOWNSTREAM, HTTP2, ClusterConfig
 from mizzen.proxy.config.endpoints import Assignment
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.net.addresses import Address
+from mizzen.proxy.stats.groups import ClusterGroup
+from mizzen.proxy.stats.hot import ClusterHot
 from mizzen.proxy.stats.names import CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS, ssl_group
 from mizzen.proxy.upstream.balancer import Balancer
 from mizzen.proxy.upstream.connect import dial
@@ -35,11 +37,15 @@ class Cluster:
         self.metadata = config.metadata
         prefix = f"cluster.{config.alt_stat_name}"
         self.stat_prefix = prefix
-        self.stats: Any = server.stats.group(prefix, CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS)
+        self.stats: Any = server.stats.group(
+            prefix, CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS, make=ClusterGroup
+        )
+        self.hot: ClusterHot = self.stats.hot  # what every request counts
         self.stats.upstream_cx_none_healthy += 0
         self.retry_stats: Any = server.stats.group(f"{prefix}.retry")  # answers that were tried again
         self.resources = resources(server.stats, prefix, config.proto)
-        self.balancer: Balancer = make_balancer(config, self)
+        self.balancer: Any = make_balancer(config, self)
+        self.plain: Balancer | None = self.balancer if self.balancer.__class__ is Balancer else None  # called directly
         self.hosts: dict[Any, Host] = {}
         self.priorities: list[list[Host]] = []
         self.assignment = Assignment()
@@ -53,7 +59,8 @@ class Cluster:
             Detector(config.proto.outlier_detection, self) if config.proto.HasField("outlier_detection") else None
         )
         self.health_changed: list[Callable[[], None]] = []
-        self.variant_needed = (
+        self.original = config.type == "ORIGINAL_DST"
+        self.variant_needed: bool = (
             self.http.protocol in (AUTO, DOWNSTREAM)
             or self.http.auto_sni
             or config.transport.tls is not None
@@ -139,9 +146,12 @@ class Cluster:
 
     def pick(self, stream: Any) -> Host | None:
         """The host for a request or TCP session; None when there is none."""
-        if self.config.type == "ORIGINAL_DST":
+        if self.original:
             return self._original(stream)
-        return self.balancer.pick(stream)
+        if self.plain is not None:
+            return self.plain.pick(stream)
+        host: Host | None = self.balancer.pick(stream)
+        return host
 
     def _original(self, stream: Any) -> Host | None:
         address: Address | None = None

@@ -6,13 +6,17 @@ A transport's protocol (asyncio's callbacks, duck-typed) and an encoder for the 
 
 from __future__ import annotations
 
-import time
-from typing import Any
+from time import monotonic
+from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_body import ChunkedReader
 from mizzen.proxy.codec.h1_head import content_length, head_end, parse_response
-from mizzen.proxy.codec.headers import Headers, RequestHeaders
+from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders, lines, wire
+from mizzen.proxy.upstream.request import UpstreamRequest
+
+if TYPE_CHECKING:
+    from mizzen.proxy.upstream.pool import Pool
 
 BODILESS_METHODS = frozenset(("GET", "HEAD", "DELETE", "TRACE", "CONNECT"))
 MAX_HEAD = 60 * 1024
@@ -75,7 +79,7 @@ class H1Client:
         self.upgrade = False
         self.requests = 0
         self.seen = 0
-        self.started = time.monotonic()
+        self.started = monotonic()
         self.timer: Any = None
         self.tls: Any = None
         self.local: Any = None
@@ -101,7 +105,8 @@ class H1Client:
         self.pool.connect_failed(self, reason, text)
 
     def data_received(self, data: bytes) -> None:
-        self.pool.stats.upstream_cx_rx_bytes_total += len(data)
+        pool: Pool = self.pool
+        pool.hot.upstream_cx_rx_bytes_total += len(data)
         if self.state == IDLE:
             self.error = "unexpected data"
             self.close()
@@ -184,8 +189,13 @@ class H1Client:
                 break
             else:
                 return
-        if self.up is not None:
-            self.up.flush_response()
+        up = self.up
+        if up is None:
+            return
+        if isinstance(up, UpstreamRequest):  # called directly where it is compiled
+            up.flush_response()
+        else:
+            up.flush_response()
 
     def _head(self, data: bytes) -> bytes | None:
         """Reads a head; gives what follows it, or None when there is nothing more to do with this data."""
@@ -199,7 +209,8 @@ class H1Client:
                 self.buffer = data
                 return None
         headers, minor = parse_response(data[:end])
-        limit = self.pool.cluster.http.max_response_headers
+        pool: Pool = self.pool
+        limit = pool.cluster.http.max_response_headers
         if len(headers.d) > limit or (headers.more is not None and headers.count() > limit):
             raise CodecError("http1.too_many_headers")
         rest = data[after:]
@@ -214,19 +225,23 @@ class H1Client:
         if self.state == LENGTH and self.left == 0:
             self._finish_head(headers, rest)
             return None
-        self.up.on_headers(headers, False)
+        up = self.up
+        if isinstance(up, UpstreamRequest):
+            up.on_headers(headers, False)
+        else:
+            up.on_headers(headers, False)
         if self.up is None or not rest:
             if self.up is not None:
                 self.up.flush_response()
             return None
         return rest
 
-    def _finish_head(self, headers: Any, rest: bytes) -> None:
+    def _finish_head(self, headers: ResponseHeaders, rest: bytes) -> None:
         up = self.up
         self._release(rest)
         up.on_headers(headers, True)
 
-    def _framing(self, headers: Any, minor: int) -> None:
+    def _framing(self, headers: ResponseHeaders, minor: int) -> None:
         d = headers.d
         status = headers.status
         connection = d.get("connection")
@@ -261,7 +276,10 @@ class H1Client:
     def _done(self, body: bytes, rest: bytes) -> None:
         up = self.up
         self._release(rest)
-        up.on_data(body, True)
+        if isinstance(up, UpstreamRequest):
+            up.on_data(body, True)
+        else:
+            up.on_data(body, True)
 
     def _done_chunked(self, body: bytes, chunks: ChunkedReader) -> None:
         up = self.up
@@ -280,7 +298,7 @@ class H1Client:
         self.up = None
         self.state = IDLE
         self.chunks = None
-        pool = self.pool
+        pool: Pool = self.pool
         pool.detached()
         if rest or not self.keep or not self.sent_end or self.closing:
             self.close()
@@ -344,24 +362,22 @@ class H1Client:
         self.method = method = headers.method
         self.upgrade = headers.protocol is not None
         d = headers.d
-        if headers.more is None:
-            fields = "".join([f"{name}: {value}\r\n" for name, value in d.items()])
-        else:
-            fields = "".join([f"{name}: {value}\r\n" for name, value in headers.items()])
         authority = headers.authority
         target = headers.path
         if method == "CONNECT":
             target = authority or ""
-        head = f"{method} {target} HTTP/1.1\r\nhost: {authority or ''}\r\n{fields}"
+        parts = [method, " ", target, " HTTP/1.1\r\nhost: ", authority or "", "\r\n"]
+        lines(parts, headers)
         if headers.protocol is not None:
-            head += f"connection: Upgrade\r\nupgrade: {headers.protocol}\r\n"
+            parts.append(f"connection: Upgrade\r\nupgrade: {headers.protocol}\r\n")
         elif end:
             if "content-length" not in d and method not in BODILESS_METHODS:
-                head += "content-length: 0\r\n"
+                parts.append("content-length: 0\r\n")
         elif "content-length" not in d and method != "CONNECT":
-            head += "transfer-encoding: chunked\r\n"
+            parts.append("transfer-encoding: chunked\r\n")
             self.chunked_out = True
-        data = f"{head}\r\n".encode("latin-1", "replace")
+        parts.append("\r\n")
+        data = wire(parts)
         if end:
             self._write(data)
             self._sent()
@@ -375,7 +391,8 @@ class H1Client:
             self._write(data)
 
     def _write(self, data: bytes) -> None:
-        self.pool.stats.upstream_cx_tx_bytes_total += len(data)
+        pool: Pool = self.pool
+        pool.hot.upstream_cx_tx_bytes_total += len(data)
         if self.transport is not None:
             self.transport.write(data)
 

@@ -6,7 +6,7 @@ Not here: frames (codec/h2.py), header rules (codec/h2_messages.py).
 
 from __future__ import annotations
 
-import time
+from time import monotonic
 from typing import Any
 
 from mizzen.proxy.codec import h2
@@ -111,7 +111,7 @@ class H2Client:
             else 2**31
         )
         self.transport: Any = None
-        self.started = time.monotonic()
+        self.started = monotonic()
         self.tls: Any = None
         self.local: Any = None
         self.active = 0
@@ -170,7 +170,7 @@ class H2Client:
     def data_received(self, data: bytes) -> None:
         pool = self.pool
         pool.stats.upstream_cx_rx_bytes_total += len(data)
-        self.heard = time.monotonic()
+        self.heard = monotonic()
         self.processing = True
         try:
             self.h2.feed(data)
@@ -241,7 +241,7 @@ class H2Client:
 
     def _ping(self) -> None:
         loop = self.pool.cluster.loop
-        if time.monotonic() - self.heard > self.ping_interval + self.ping_timeout:
+        if monotonic() - self.heard > self.ping_interval + self.ping_timeout:
             self._fail(TERMINATION)
             return
         self.h2._frame(h2.PING, 0, 0, b"mizzen\0\0")
@@ -452,7 +452,7 @@ class Undecided:
 
     def __init__(self, pool: AutoPool) -> None:
         self.pool = pool
-        self.started = time.monotonic()
+        self.started = monotonic()
 
     def connection_made(self, transport: Any) -> None:
         pool = self.pool

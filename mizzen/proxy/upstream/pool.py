@@ -12,6 +12,7 @@ from collections import deque
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.upstream.h1_client import H1Client
+from mizzen.proxy.upstream.request import UpstreamRequest
 
 if TYPE_CHECKING:
     from mizzen.proxy.upstream.cluster import Cluster
@@ -40,6 +41,7 @@ class Pool:
         self.variant = variant
         self.resources = cluster.resources[priority]
         self.stats: Any = cluster.stats
+        self.hot = cluster.hot
         self.idle: list[Any] = []
         self.connections: set[Any] = set()
         self.connecting = 0
@@ -113,19 +115,25 @@ class Pool:
             up.pool_failure(OVERFLOW, None)
             return
         resources.requests += 1
-        host, stats = self.host, self.stats
+        host, hot = self.host, self.hot
         host.rq_total += 1
         host.rq_active += 1
-        stats.upstream_rq_total += 1
-        stats.upstream_rq_active += 1
-        connection.attach(up)
+        hot.upstream_rq_total += 1
+        hot.upstream_rq_active += 1
+        if isinstance(connection, H1Client):
+            connection.attach(up)
+            if isinstance(up, UpstreamRequest):
+                up.pool_ready(connection)
+                return
+        else:
+            connection.attach(up)
         up.pool_ready(connection)
 
     def detached(self) -> None:
         """A request's stream on one of the connections is over."""
         self.resources.requests -= 1
         self.host.rq_active -= 1
-        self.stats.upstream_rq_active -= 1
+        self.hot.upstream_rq_active -= 1
 
     # --- connections ---
 
