@@ -28,6 +28,12 @@ NOT_BUILT = (
 )  # fmt: skip
 
 
+OPTION_NAMES = (
+    "auto_san_validation", "auto_sni", "auto_sni_header", "enable_trailers", "h2", "idle_timeout", "max_connection_duration",
+    "max_requests_per_connection", "max_response_head", "max_response_headers", "max_stream_duration", "protocol",
+)  # fmt: skip
+
+
 class HttpOptions:
     """How HTTP is spoken with a cluster's hosts."""
 
@@ -59,6 +65,14 @@ class HttpOptions:
         self.auto_sni_header = ""
         self.auto_san_validation = False
         self.h2: Any = None  # Http2ProtocolOptions
+
+    def speaking(self, protocol: str) -> HttpOptions:
+        """The same with another protocol."""
+        out = HttpOptions()
+        for name in OPTION_NAMES:
+            setattr(out, name, getattr(self, name))
+        out.protocol = protocol
+        return out
 
     def common(self, message: Any) -> None:
         """Take in HttpProtocolOptions (the common ones)."""

@@ -22,13 +22,13 @@ from mizzen.proxy.upstream.host import DEGRADED, UNHEALTHY, Host
 from mizzen.proxy.upstream.lb import make_balancer
 from mizzen.proxy.upstream.outlier import Detector
 from mizzen.proxy.upstream.pool import Pool
-from mizzen.proxy.upstream.resources import resources
+from mizzen.proxy.upstream.resources import Resources, resources, unlimited
 
 
 class Cluster:
     """One cluster. `warm` once it may be used; `on_warm` is then called."""
 
-    def __init__(self, config: ClusterConfig, server: Any) -> None:
+    def __init__(self, config: ClusterConfig, server: Any, only: Host | None = None) -> None:
         self.config = config
         self.server = server
         self.loop: asyncio.AbstractEventLoop = server.loop
@@ -37,13 +37,18 @@ class Cluster:
         self.metadata = config.metadata
         prefix = f"cluster.{config.alt_stat_name}"
         self.stat_prefix = prefix
-        self.stats: Any = server.stats.group(
-            prefix, CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS, make=ClusterGroup
+        self.only = only  # see aside
+        self.stats: Any = (
+            server.stats.group(prefix, CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS, make=ClusterGroup)
+            if only is None
+            else ClusterGroup("", CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS)
         )
         self.hot: ClusterHot = self.stats.hot  # what every request counts
         self.stats.upstream_cx_none_healthy += 0
         self.retry_stats: Any = server.stats.group(f"{prefix}.retry")  # answers that were tried again
-        self.resources = resources(server.stats, prefix, config.proto)
+        self.resources: tuple[Resources, Resources] = (
+            resources(server.stats, prefix, config.proto) if only is None else (unlimited(), unlimited())
+        )
         self.balancer: Any = make_balancer(config, self)
         self.plain: Balancer | None = self.balancer if self.balancer.__class__ is Balancer else None  # called directly
         self.hosts: dict[Any, Host] = {}
@@ -56,10 +61,12 @@ class Cluster:
         self.discovery: Any = None
         self.health: Any = None
         self.outlier = (
-            Detector(config.proto.outlier_detection, self) if config.proto.HasField("outlier_detection") else None
+            Detector(config.proto.outlier_detection, self)
+            if only is None and config.proto.HasField("outlier_detection")
+            else None
         )
         self.health_changed: list[Callable[[], None]] = []
-        self.original = config.type == "ORIGINAL_DST"
+        self.original = config.type == "ORIGINAL_DST" or only is not None
         self.variant_needed: bool = (
             self.http.protocol in (AUTO, DOWNSTREAM)
             or self.http.auto_sni
@@ -83,6 +90,12 @@ class Cluster:
     def transports(self) -> list[Any]:
         """All transport sockets that its hosts may use."""
         return [self.config.transport, *(transport for _, transport in self.config.transport_matches)]
+
+    def aside(self, host: Host, protocol: str) -> Cluster:
+        """The same way of connecting for one host, with counts and limits apart from this cluster's."""
+        out = Cluster(self.config, self.server, host)
+        out.http = self.http.speaking(protocol)
+        return out
 
     # --- hosts ---
 
@@ -154,6 +167,8 @@ class Cluster:
         return host
 
     def _original(self, stream: Any) -> Host | None:
+        if self.only is not None:
+            return self.only
         address: Address | None = None
         header = self.config.original_dst_header
         if header and stream.request is not None:

@@ -7,7 +7,6 @@ Not here: hosts' other flags (outlier.py, discovery.py). Source: envoy.config.co
 
 from __future__ import annotations
 
-import copy
 import random
 import time
 from collections.abc import Callable
@@ -20,7 +19,6 @@ from mizzen.proxy.config.header_ops import level
 from mizzen.proxy.config.matchers import string_matcher
 from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
 from mizzen.proxy.http.header_ops import apply
-from mizzen.proxy.stats.store import Group
 from mizzen.proxy.upstream.async_client import Fetch
 from mizzen.proxy.upstream.host import (
     DEGRADED_ACTIVE_HC,
@@ -30,14 +28,12 @@ from mizzen.proxy.upstream.host import (
     TIMED_OUT,
     Host,
 )
-from mizzen.proxy.upstream.resources import Resources
 
 COUNTERS = ("attempt", "failure", "network_failure", "passive_failure", "success", "verify_cluster")
 GAUGES = ("degraded", "healthy")
 NOT_BUILT = ("event_log_path", "event_logger", "event_service", "tls_options", "transport_socket_match_criteria")
 METHODS = ("GET", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 HEALTH = "/grpc.health.v1.Health/Check"
-UNLIMITED = 1 << 30
 
 # outcomes of one check
 GOOD, DEGRADED, BAD, NETWORK, RETRIABLE = "good", "degraded", "bad", "network", "retriable"
@@ -77,27 +73,12 @@ class Aside:
     """A cluster's way of connecting, with counts and limits apart from its own, for one host."""
 
     def __init__(self, cluster: Any, host: Host, http2: bool) -> None:
-        from mizzen.proxy.stats.names import CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS
-
         self.host = Host(host.health_address or host.address, host.hostname)
         self.host.transport = host.transport or cluster.config.transport
-        self.cluster = copy.copy(cluster)
-        stats = Group("", CLUSTER_COUNTERS, CLUSTER_GAUGES, CLUSTER_HISTOGRAMS)
-        self.cluster.stats = stats
-        self.cluster.resources = [free_resources(), free_resources()]
-        self.cluster.outlier = self.cluster.health = None
-        self.cluster.http = copy.copy(cluster.http)
-        self.cluster.http.protocol = HTTP2 if http2 else "http1"
-        self.cluster.pick = lambda stream: self.host
+        self.cluster = cluster.aside(self.host, HTTP2 if http2 else "http1")
 
     def close(self) -> None:
         self.host.close_pools()
-
-
-def free_resources() -> Resources:
-    out = Resources(Group(""))
-    out.max_connections = out.max_pending = out.max_requests = UNLIMITED
-    return out
 
 
 class HttpCheck:

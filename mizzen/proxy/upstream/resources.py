@@ -10,7 +10,7 @@ from typing import Any
 
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.values import seconds, wrapped
-from mizzen.proxy.stats.store import Store
+from mizzen.proxy.stats.store import Group, Store
 
 DEFAULT, HIGH = 0, 1
 PRIORITY_NAMES = ("default", "high")
@@ -83,6 +83,13 @@ class Resources:
             group.remaining_rq = max(0, self.max_requests - self.requests)
             group.remaining_retries = max(0, self.retry_limit() - self.retries)
             group.remaining_cx_pools = 2**32 - 1
+
+
+def unlimited() -> Resources:
+    """Resources without limits, that no statistics show."""
+    out = Resources(Group(""))
+    out.max_connections = out.max_pending = out.max_requests = 1 << 30
+    return out
 
 
 GAUGES = ["cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"]
