@@ -81,6 +81,8 @@ def call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, Any] | N
     version = conf.get("cniVersion", VERSIONS[-2])
     if version not in VERSIONS:
         raise CniError(1, f"incompatible CNI version {version}; supported: {', '.join(VERSIONS)}")
+    if conf.get("type") not in OURS:
+        raise CniError(7, f"type: {conf.get('type')!r} is not one of {', '.join(OURS)}")
     operation = _istio_call if conf.get("type") == "mizzen-istio" else _bridge_call
     try:
         result = operation(command, conf, env)
