@@ -47,7 +47,7 @@ class Copy:
         self.headers.set("x-forwarded-for", local_address() if forwarded is None else f"{forwarded},{local_address()}")
         self.parts: list[bytes] = []
         self.size = 0
-        self.limit: int = exchange.stream.codec.buffer_limit
+        self.limit: int = exchange.stream.codec.limit()
         self.connection: Any = None
         self.pending_in: Any = None
         self.priority: int = exchange.action.priority

@@ -208,9 +208,7 @@ class Exchange:
             self.retries_left = self.policy.num
             self.per_try_idle = self.policy.per_try_idle
             self.body = []
-            self.limit = (
-                stream.route.buffer_limit if stream.route.buffer_limit is not None else stream.codec.buffer_limit
-            )
+            self.limit = stream.route.buffer_limit if stream.route.buffer_limit is not None else stream.codec.limit()
             if not retry.STRIPPED_SET.isdisjoint(d):
                 for name in retry.STRIPPED:
                     headers.remove(name)
@@ -728,10 +726,10 @@ class Attempt(UpstreamRequest):
             self.backlog = None
         if exchange.body is not None and exchange.policy is None:
             exchange.body = None
-        if self.head_waits and not stream.codec.processing:
+        if self.head_waits and not stream.codec.in_turn():
             self.head_waits = False
             connection.flush()
-        if stream.codec.write_paused:
+        if stream.codec.blocked():
             connection.pause_reading()
 
     def pool_failure(self, reason: str, text: str | None) -> None:
@@ -755,7 +753,7 @@ class Attempt(UpstreamRequest):
                 self.backlog = []
             self.backlog.append(data)
             codec = exchange.stream.codec
-            if sum(map(len, self.backlog)) > codec.buffer_limit:
+            if sum(map(len, self.backlog)) > codec.limit():
                 codec.pause_request()
 
     def trailers_ready(self, trailers: Headers) -> None:

@@ -359,7 +359,7 @@ class Upstream:
             session.connect_failed(reason, text)
 
     def data_received(self, data: bytes) -> None:
-        self.cluster.stats.upstream_cx_rx_bytes_total += len(data)
+        self.cluster.hot.upstream_cx_rx_bytes_total += len(data)
         if self.session is not None:
             self.session.from_upstream(data)
 
@@ -384,7 +384,7 @@ class Upstream:
             session.upstream_lost(error)
 
     def write(self, data: bytes) -> None:
-        self.cluster.stats.upstream_cx_tx_bytes_total += len(data)
+        self.cluster.hot.upstream_cx_tx_bytes_total += len(data)
         self.transport.write(data)
 
     def end(self) -> None:

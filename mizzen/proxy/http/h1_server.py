@@ -15,6 +15,7 @@ from mizzen.proxy.codec.h1_body import ChunkedReader
 from mizzen.proxy.codec.h1_head import content_length, head_end, parse_request
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders, lines, wire
 from mizzen.proxy.http import info as flags
+from mizzen.proxy.http.codec import Codec
 from mizzen.proxy.http.stream import Stream
 from mizzen.proxy.upstream.h1_client import chunk
 
@@ -41,7 +42,7 @@ ERROR_BODIES = {
 }
 
 
-class H1Server:
+class H1Server(Codec):
     """The connection's protocol, and the codec of its one active stream."""
 
     __slots__ = (
@@ -51,7 +52,6 @@ class H1Server:
         "chunks",
         "close_timer",
         "closing",
-        "conn",
         "hcm",
         "head_request",
         "head_timer",
@@ -447,6 +447,15 @@ class H1Server:
             self.stream.router.resume_response()
 
     # --- the stream's side ---
+
+    def limit(self) -> int:
+        return self.buffer_limit
+
+    def in_turn(self) -> bool:
+        return self.processing
+
+    def blocked(self) -> bool:
+        return self.write_paused
 
     def send_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> None:
         d = headers.d

@@ -14,6 +14,7 @@ from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h2_messages import STATUS, request_of, trailers_of
 from mizzen.proxy.codec.headers import Headers, ResponseHeaders
 from mizzen.proxy.http import info as flags
+from mizzen.proxy.http.codec import Codec
 from mizzen.proxy.http.stream import Stream
 
 if TYPE_CHECKING:
@@ -23,10 +24,10 @@ if TYPE_CHECKING:
 HIGH_WATER = 256 * 1024
 
 
-class ServerStream:
+class ServerStream(Codec):
     """The codec of one stream."""
 
-    __slots__ = ("conn", "connection", "head", "kept_window", "paused", "response_paused", "stream", "wire")
+    __slots__ = ("connection", "head", "kept_window", "paused", "response_paused", "stream", "wire")
 
     def __init__(self, connection: H2Server, wire: h2.H2Stream) -> None:
         self.connection = connection
@@ -38,17 +39,14 @@ class ServerStream:
         self.response_paused = False
         self.head = False
 
-    @property
-    def buffer_limit(self) -> int:
+    def limit(self) -> int:
         return self.connection.buffer_limit
 
-    @property
-    def write_paused(self) -> bool:
-        return self.connection.write_paused or self.response_paused
-
-    @property
-    def processing(self) -> bool:
+    def in_turn(self) -> bool:
         return self.connection.processing
+
+    def blocked(self) -> bool:
+        return self.connection.write_paused or self.response_paused
 
     def send_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> None:
         connection = self.connection
@@ -172,7 +170,7 @@ class H2Server:
         self.flush_out()
 
     def data_received(self, data: bytes) -> None:
-        self.hcm.stats.downstream_cx_rx_bytes_total += len(data)
+        self.hcm.hot.downstream_cx_rx_bytes_total += len(data)
         if self.closing and self.h2.dead:
             return
         self.processing = True
@@ -214,7 +212,7 @@ class H2Server:
     def flush_out(self) -> None:
         data = self.h2.take()
         if data and self.transport is not None:
-            self.hcm.stats.downstream_cx_tx_bytes_total += len(data)
+            self.hcm.hot.downstream_cx_tx_bytes_total += len(data)
             self.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -291,8 +289,7 @@ class H2Server:
         stream = app.stream = Stream(hcm, app)
         self.active += 1
         self.requests += 1
-        stats = hcm.stats
-        stats.downstream_rq_http2_total += 1
+        hcm.hot.downstream_rq_http2_total += 1
         hcm.codec2.streams_active += 1
         stream.protocol = "HTTP/2"
         stream.request_end = end

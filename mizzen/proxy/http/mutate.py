@@ -30,6 +30,7 @@ EDGE_STRIPPED = (
 )  # fmt: skip
 EXTERNAL_SET = frozenset(EXTERNAL_STRIPPED)
 HOP_SET = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"))
+SPECIAL_SET = EXTERNAL_SET | HOP_SET  # most requests have none of them
 HOP_REQUEST = ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "x-envoy-internal")
 HOP_RESPONSE = ("connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade")
 HOP_RESPONSE_SET = frozenset(HOP_RESPONSE)
@@ -49,7 +50,8 @@ def last_address(xff: str, hops: int) -> tuple[str | None, bool]:
 def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
     """Correct a request's head as a proxy must before it is routed."""
     d = request.d
-    if not HOP_SET.isdisjoint(d):
+    special = not SPECIAL_SET.isdisjoint(d)
+    if special and not HOP_SET.isdisjoint(d):
         te = d.get("te")
         for name in HOP_REQUEST[:5]:
             if name in d:
@@ -103,7 +105,7 @@ def mutate_request(hcm: Hcm, stream: Stream, request: RequestHeaders) -> None:
             for name in EDGE_STRIPPED:
                 d.pop(name, None)
             request.set("x-envoy-external-address", address or conn.remote[0])
-        if not EXTERNAL_SET.isdisjoint(d):
+        if special and not EXTERNAL_SET.isdisjoint(d):
             for name in EXTERNAL_STRIPPED:
                 if name in d:
                     request.remove(name)

@@ -14,6 +14,7 @@ from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.filters.base import DISABLED
 from mizzen.proxy.http import info as flags
 from mizzen.proxy.http.clock import date
+from mizzen.proxy.http.codec import Codec
 from mizzen.proxy.http.header_ops import apply
 from mizzen.proxy.http.info import StreamInfo
 from mizzen.proxy.http.local_reply import grpc_reply, grpc_status_for
@@ -69,11 +70,11 @@ class Stream(StreamInfo):
         "upgrade",
     )
 
-    def __init__(self, hcm: Hcm, codec: Any) -> None:
+    def __init__(self, hcm: Hcm, codec: Codec) -> None:
         now = monotonic()
         StreamInfo.__init__(self, codec.conn, now)
         self.hcm = hcm
-        self.codec: Any = codec
+        self.codec = codec
         self.request_end = False
         self.response_started = False
         self.response_end = False
@@ -317,7 +318,7 @@ class Stream(StreamInfo):
             self.held_parts = []
         if data:
             self.held_parts.append(data)
-        if sum(map(len, self.held_parts)) > self.codec.buffer_limit:
+        if sum(map(len, self.held_parts)) > self.codec.limit():
             self.codec.pause_request()
 
     def _data_from(self, at: int, data: bytes, end: bool) -> None:

@@ -66,6 +66,7 @@ class HttpHot:
         "downstream_rq_active",
         "downstream_rq_completed",
         "downstream_rq_http1_total",
+        "downstream_rq_http2_total",
         "downstream_rq_time",
         "downstream_rq_total",
         "rq_total",
@@ -78,6 +79,7 @@ class HttpHot:
         self.downstream_rq_active: int = 0
         self.downstream_rq_completed: int = 0
         self.downstream_rq_http1_total: int = 0
+        self.downstream_rq_http2_total: int = 0
         self.downstream_rq_total: int = 0
         self.rq_total: int = 0
         self.downstream_rq_time = Histogram()
@@ -90,6 +92,7 @@ class HttpHot:
             "downstream_rq_active",
             "downstream_rq_completed",
             "downstream_rq_http1_total",
+            "downstream_rq_http2_total",
             "downstream_rq_time",
             "downstream_rq_total",
             "rq_total",

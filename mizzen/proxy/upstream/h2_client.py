@@ -169,7 +169,7 @@ class H2Client:
 
     def data_received(self, data: bytes) -> None:
         pool = self.pool
-        pool.stats.upstream_cx_rx_bytes_total += len(data)
+        pool.hot.upstream_cx_rx_bytes_total += len(data)
         self.heard = monotonic()
         self.processing = True
         try:
@@ -206,7 +206,7 @@ class H2Client:
             return
         data = self.h2.take()
         if data:
-            self.pool.stats.upstream_cx_tx_bytes_total += len(data)
+            self.pool.hot.upstream_cx_tx_bytes_total += len(data)
             self.transport.write(data)
 
     def eof_received(self) -> bool:
@@ -412,11 +412,11 @@ class Http2Pool(Pool):
             up.pool_failure(OVERFLOW, None)
             return
         resources.requests += 1
-        host, stats = self.host, self.stats
+        host, hot = self.host, self.hot
         host.rq_total += 1
         host.rq_active += 1
-        stats.upstream_rq_total += 1
-        stats.upstream_rq_active += 1
+        hot.upstream_rq_total += 1
+        hot.upstream_rq_active += 1
         up.pool_ready(connection.attach(up))
 
     def give_back(self, connection: Any) -> None:
