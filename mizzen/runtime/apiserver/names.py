@@ -10,10 +10,10 @@ import ipaddress
 import re
 
 DNS_LABEL = r"[a-z0-9]([-a-z0-9]*[a-z0-9])?"
-_LABEL = re.compile(f"^{DNS_LABEL}$")
-_SUBDOMAIN = re.compile(rf"^{DNS_LABEL}(\.{DNS_LABEL})*$")
-_QUALIFIED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]$")
-_DNS_1035 = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?$")
+_LABEL = re.compile(rf"^{DNS_LABEL}\Z")
+_SUBDOMAIN = re.compile(rf"^{DNS_LABEL}(\.{DNS_LABEL})*\Z")
+_QUALIFIED = re.compile(r"^([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]\Z")
+_DNS_1035 = re.compile(r"^[a-z]([-a-z0-9]*[a-z0-9])?\Z")
 _SEGMENT_BAD = ("/", "%")
 
 SUBDOMAIN_TEXT = (

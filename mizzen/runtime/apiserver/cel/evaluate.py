@@ -37,6 +37,10 @@ def compiled(node: Node) -> Run:
     return _MAKERS[node.kind](node)
 
 
+# What `type(x)` is compared with; a variable of the same name goes first.
+TYPES = frozenset(("int", "uint", "double", "string", "bool", "bytes", "list", "map", "type"))
+
+
 def _literal(node: Node) -> Run:
     value = node.value
     return lambda env: value
@@ -49,6 +53,8 @@ def _ident(node: Node) -> Run:
         try:
             value = env[name]
         except KeyError:
+            if name in TYPES:
+                return name
             raise EvaluationError(f"no such attribute(s): {name}") from None
         return value() if isinstance(value, Lazy) else value
 

@@ -65,7 +65,7 @@ class Semver:
     """major.minor.patch[-pre][+build]"""
 
     __slots__ = ("key", "major", "minor", "patch")
-    FORM = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?$")
+    FORM = re.compile(r"^(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+[0-9A-Za-z.-]+)?\Z")
 
     def __init__(self, text: str) -> None:
         found = self.FORM.match(text)

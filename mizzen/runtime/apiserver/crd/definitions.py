@@ -75,7 +75,7 @@ def version_order(name: str) -> tuple[Any, ...]:
     """The order of versions in discovery: v2 before v1, v1 before v1beta2, those before others by name."""
     import re
 
-    found = re.match(r"^v(\d+)(?:(alpha|beta)(\d+))?$", name)
+    found = re.match(r"^v(\d+)(?:(alpha|beta)(\d+))?\Z", name)
     if not found:
         return (1, name)
     rank = {None: 0, "beta": 1, "alpha": 2}[found[2]]

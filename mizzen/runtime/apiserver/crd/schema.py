@@ -305,8 +305,8 @@ def _matches(pattern: str, value: str) -> bool:
     return compiled is None or compiled.search(value) is not None
 
 
-_DATE, _DURATION = re.compile(r"^\d{4}-\d\d-\d\d$"), re.compile(r"^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d|w))+$|^0$")
-_EMAIL, _HOST = re.compile(r"^[^@\s]+@[^@\s]+$"), re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?$")
+_DATE, _DURATION = re.compile(r"^\d{4}-\d\d-\d\d\Z"), re.compile(r"^(\d+(\.\d+)?(ns|us|µs|ms|s|m|h|d|w))+\Z|^0\Z")
+_EMAIL, _HOST = re.compile(r"^[^@\s]+@[^@\s]+\Z"), re.compile(r"^[A-Za-z0-9]([-A-Za-z0-9.]*[A-Za-z0-9])?\Z")
 
 
 def _formatted(form: str, value: str) -> bool:
@@ -336,7 +336,7 @@ def _formatted(form: str, value: str) -> bool:
             case "hostname":
                 return bool(_HOST.match(value))
             case "mac":
-                return bool(re.match(r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}$", value))
+                return bool(re.match(r"^([0-9A-Fa-f]{2}[:-]){5}[0-9A-Fa-f]{2}\Z", value))
     except ValueError:
         return False
     return True

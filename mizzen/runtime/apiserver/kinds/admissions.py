@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..context import Ask
 
 OPERATIONS = ("CREATE", "UPDATE", "DELETE", "CONNECT")
-_IDENTIFIER = re.compile(r"^[_a-zA-Z][_a-zA-Z0-9]*$")
+_IDENTIFIER = re.compile(r"^[_a-zA-Z][_a-zA-Z0-9]*\Z")
 VARIABLES = ("object", "oldObject", "request", "authorizer", "namespaceObject")
 
 

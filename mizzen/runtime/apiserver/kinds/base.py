@@ -265,7 +265,7 @@ def immutable(path: str, new: Any, old: Any) -> list[Problem]:
     return [] if new == old else [invalid(path, new, "field is immutable")]
 
 
-PERCENT = re.compile(r"^[0-9]+%$")
+PERCENT = re.compile(r"^[0-9]+%\Z")
 
 __all__ = [
     "OMIT", "PERCENT", "Object", "Strategy", "WithStatus", "at_least", "immutable", "one_of", "unique", "validate_annotations",

@@ -17,7 +17,7 @@ from .base import Object, Strategy, WithStatus, at_least, immutable
 if TYPE_CHECKING:
     from ..context import Ask
 
-_DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]+$")
+_DATA_KEY = re.compile(r"^[-._a-zA-Z0-9]+\Z")
 MAX_DATA_BYTES = 1024 * 1024
 KEY_TEXT = (
     "a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', "

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..context import Ask
 
 CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-_WILDCARD = re.compile(rf"^\*\.{DNS_LABEL}(\.{DNS_LABEL})*$")
+_WILDCARD = re.compile(rf"^\*\.{DNS_LABEL}(\.{DNS_LABEL})*\Z")
 WILDCARD_TEXT = (
     "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of lower case alphanumeric "
     "characters, '-' or '.' and end with an alphanumeric character (e.g. '*.example.com', regex used for validation is "
