@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from mizzen.api.errors import UsageError
 from mizzen.runtime.store.base import Change, Compacted, Conflict
 from mizzen.runtime.store.sqlite import SqliteStore
 
@@ -112,3 +113,54 @@ async def _keys(path: Path) -> set[str]:
     _, records = await store.load()
     await store.close()
     return {record.key for record in records}
+
+
+async def test_history_goes_on_from_any_kept_revision(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "a.db")
+    first = await store.write("/a/x", b"1", 0)
+    second = await store.write("/a/y", b"2", 0)
+    third = await store.write("/a/x", None, first)
+    told = [(change.revision, change.key, change.value, change.previous) for change in await store.history(first)]
+    assert told == [(second, "/a/y", b"2", 0), (third, "/a/x", None, first)]
+    assert await store.history(third) == []
+    await store.close()
+
+
+def _size(folder: Path) -> int:
+    """Bytes of the store with its write-ahead log."""
+    return sum(one.stat().st_size for one in folder.iterdir())
+
+
+async def test_of_many_writers_with_one_expectation_one_wins(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "a.db")
+    first = await store.write("/a/x", b"0", 0)
+    writes = (store.write("/a/x", str(number).encode(), first) for number in range(50))
+    results = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(one) for one in results].count(Conflict) == 49
+    assert [one for one in results if isinstance(one, int)] == [first + 1]
+    await store.close()
+
+
+async def test_the_file_does_not_grow_with_churn(tmp_path: Path) -> None:
+    path = tmp_path / "a.db"
+    store = await opened(path)
+    revisions = [await store.write(f"/a/{number}", b"", 0) for number in range(20)]
+    sizes = []
+    for _ in range(6):
+        for _ in range(10):
+            writes = [store.write(f"/a/{at}", os.urandom(4096), one) for at, one in enumerate(revisions)]
+            revisions = list(await asyncio.gather(*writes))
+        await store.compact(revisions[-1])
+        while store._compacted < revisions[-1]:
+            await asyncio.sleep(0.01)
+        sizes.append(_size(tmp_path))
+    await store.close()
+    assert path.stat().st_size < 300_000  # 80 kB are alive, 4.9 MB were written
+    assert max(sizes) < 3_000_000
+
+
+async def test_a_second_server_is_refused(tmp_path: Path) -> None:
+    store = await opened(tmp_path / "a.db")
+    with pytest.raises(UsageError, match="another API server"):
+        await SqliteStore(str(tmp_path / "a.db")).open()
+    await store.close()
