@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate import proxyless
 from mizzen.istiod.translate.clusters import clusters
 from mizzen.istiod.translate.endpoints import load_assignments
 from mizzen.istiod.translate.extensions import extensions
@@ -73,6 +74,8 @@ def generate(snap: Snapshot, node: Node, type_url: str, names: Iterable[str] | N
     names: what the proxy subscribes to, None for everything of a wildcard type. A type that is not served, or a name
     that is not known, is simply not in the answer. node is completed from the registry (Snapshot.place) here.
     """
+    if node.text("GENERATOR") == proxyless.GENERATOR:
+        return proxyless.generate(snap, snap.place(node), type_url, tuple(names or ()))
     generator = TYPES.get(type_url)
     if generator is None:
         return []

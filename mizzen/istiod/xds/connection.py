@@ -151,6 +151,8 @@ class Connection:
             resources.ensure(answer.names)
             return self._response(watch, resources, names, self._absent(resources, answer.names))
         names = None if watch.wildcard else watch.names
+        if names is not None:
+            resources.ensure(names)
         gone = {*(watch.held if watch.wildcard else watch.names)} - resources.entries.keys()
         watch.held = set()
         watch.seen = resources.serial
@@ -174,7 +176,7 @@ class Connection:
         if watch.type_url == CDS:
             self._force_endpoints([name for name in changed if name in resources.entries])
         if not self.delta and watch.type_url not in NAMED:
-            return self._response(watch, resources, None, ())
+            return self._response(watch, resources, None if watch.wildcard else watch.names, ())
         return self._response(watch, resources, changed, self._absent(resources, changed))
 
     def _force_endpoints(self, names: Collection[str] | None) -> None:

@@ -144,7 +144,9 @@ class Hub:
                         return ()
                 return self._generate(self.snapshot, node, type_url, names)
 
-            resources = self.collections[key] = ResourceCollection(type_url, generate, self._interner)
+            resources = self.collections[key] = ResourceCollection(
+                type_url, generate, self._interner, named=node.text("GENERATOR") == "grpc"
+            )
             self._keys[id(resources)] = key
         resources.users += 1
         return resources

@@ -156,7 +156,8 @@ class Subscriptions:
             self.watches.pop(request.type_url, None)
             return None
         if watch is None or not request.nonce:
-            return self._start(request.type_url, request.names, not named)
+            wildcard = not named and (not request.names or WILDCARD in request.names)
+            return self._start(request.type_url, request.names, wildcard)
         if self._expired(watch, request):
             return None
         self._acked(watch, request.nonce)
