@@ -65,9 +65,7 @@ def up(
     home: HomeOption = None,
     data_plane: Annotated[DataPlane, typer.Option("--data-plane", help="What sidecars run.")] = DataPlane.mizzen,
     runtime: Annotated[Runtime, typer.Option("--runtime", help="What runs containers.")] = Runtime.builtin,
-    store: Annotated[
-        str, typer.Option("--store", help="sqlite:PATH or etcd://HOST:PORT; by default in the home.")
-    ] = "",
+    store: Annotated[str, typer.Option("--store", help="sqlite:PATH or memory:; by default in the home.")] = "",
     nodes: Annotated[int, typer.Option("--nodes", help="Number of nodes on this machine.", min=1)] = 1,
     detach: Annotated[bool, typer.Option("--detach", help="Return once it is ready; it runs on.")] = False,
 ) -> None:

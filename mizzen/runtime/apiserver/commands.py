@@ -16,9 +16,7 @@ from mizzen.api.errors import MizzenError
 
 def apiserver(
     data_dir: Annotated[Path, typer.Option(help="Keys, certificates and the store.")] = Path("~/.mizzen/apiserver"),
-    store: Annotated[
-        str, typer.Option(help="sqlite:PATH, memory: or etcd://HOST:PORT; DATA_DIR/store.db by default.")
-    ] = "",
+    store: Annotated[str, typer.Option(help="sqlite:PATH or memory:; DATA_DIR/store.db by default.")] = "",
     bind_address: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     secure_port: Annotated[int, typer.Option(help="Port of HTTPS; 0 takes any free one.")] = 6443,
     advertise_address: Annotated[str, typer.Option(help="Host in the kubeconfig's server URL.")] = "",

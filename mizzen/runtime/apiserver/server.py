@@ -43,7 +43,7 @@ class Config:
     """How an API server is run. `data_dir` keeps keys, certificates and (by default) the store."""
 
     data_dir: Path
-    store: str = ""  # sqlite:PATH, memory:, etcd://HOST:PORT; "" is sqlite:DATA_DIR/store.db
+    store: str = ""  # sqlite:PATH or memory:; "" is sqlite:DATA_DIR/store.db
     bind_address: str = "127.0.0.1"
     secure_port: int = 6443  # 0: any free one
     kubeconfig: Path | None = None  # where admin's is written; None: DATA_DIR/kubeconfig

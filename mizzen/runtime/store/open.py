@@ -1,4 +1,4 @@
-"""Opens the store that a URL names. Takes sqlite:PATH, memory: or etcd://HOST:PORT[,HOST:PORT], gives a Store."""
+"""Opens the store that a URL names. Takes sqlite:PATH or memory:, gives a Store; etcd:// is refused by name."""
 
 from __future__ import annotations
 
@@ -15,4 +15,6 @@ def open_store(url: str) -> Store:
         return SqliteStore(rest)
     if scheme == "memory":
         return SqliteStore(":memory:")
-    raise UsageError(f"--store {url}: expected sqlite:PATH, memory: or etcd://HOST:PORT")
+    if scheme == "etcd":
+        raise UsageError(f"--store {url}: etcd is not supported yet; give sqlite:PATH or memory:")
+    raise UsageError(f"--store {url}: expected sqlite:PATH or memory:")
