@@ -83,6 +83,12 @@ def references(pod: Object) -> set[tuple[str, str]]:
     return found
 
 
+def _mode(holder: dict[str, Any], key: str, default: int) -> int:
+    """A mode of its own, which may be 0."""
+    value = holder.get(key)
+    return default if value is None else int(value)
+
+
 def _keyed(kind: str, source: dict[str, Any], lookup: Lookup, mode: int) -> Files:
     """The files of a configMap or secret source."""
     name = source.get("secretName") or source.get("name", "")
@@ -101,7 +107,7 @@ def _keyed(kind: str, source: dict[str, Any], lookup: Lookup, mode: int) -> File
     files: Files = {}
     for item in items:
         if item["key"] in contents:
-            files[item["path"]] = File(contents[item["key"]], item.get("mode") or mode)
+            files[item["path"]] = File(contents[item["key"]], _mode(item, "mode", mode))
         elif not source.get("optional"):
             raise Missing(f"references non-existent {kind.lower()} key: {item['key']}")
     return files
@@ -114,7 +120,7 @@ def _downward(pod: Object, items: list[dict[str, Any]], facts: Facts, mode: int)
             text = field(pod, item["fieldRef"]["fieldPath"], facts)
         else:
             text = resource(pod, item["resourceFieldRef"], {}, facts)
-        files[item["path"]] = File(text.encode(), item.get("mode") or mode)
+        files[item["path"]] = File(text.encode(), _mode(item, "mode", mode))
     return files
 
 
@@ -122,7 +128,7 @@ def payload(pod: Object, volume: dict[str, Any], lookup: Lookup, facts: Facts, t
     """The files of a volume; None for a kind that holds none of ours. Raises Missing, VolumeError, UnknownField."""
     kind = kind_of(volume)
     source = volume.get(kind) or {}
-    mode = source.get("defaultMode") or DEFAULT_MODE
+    mode = _mode(source, "defaultMode", DEFAULT_MODE)
     if kind in ("configMap", "secret"):
         return _keyed("ConfigMap" if kind == "configMap" else "Secret", source, lookup, mode)
     if kind == "downwardAPI":
@@ -294,8 +300,9 @@ def sub_path(root: Path, sub: str) -> Path:
     if sub.startswith("/") or ".." in sub.split("/"):
         raise VolumeError(f"subPath {sub!r} must be relative and must not contain '..'")
     path: Path = root / sub
-    if not path.exists():
-        path.mkdir(parents=True, mode=0o750)
+    # Before anything is made: a container may have put a link there, and we are root. A link made in between still wins.
     if not path.resolve().is_relative_to(root.resolve()):
         raise VolumeError(f"subPath {sub!r} leaves its volume")
+    if not path.exists():
+        path.resolve().mkdir(parents=True, mode=0o750)
     return path
