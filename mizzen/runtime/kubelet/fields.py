@@ -12,6 +12,10 @@ from typing import Any, NamedTuple
 from mizzen.api.quantities import parse_quantity
 from mizzen.kube.resource import Object
 
+# Source: the Go language's rune literals, as strconv.Quote writes them.
+_ESCAPES = {
+    "\\": "\\\\", '"': '\\"', "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+}  # fmt: skip
 _SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['([^']+)'\]")
 
 
@@ -35,8 +39,13 @@ def escaped(values: dict[str, str] | None) -> str:
 
 def quoted(text: str) -> str:
     """A Go string literal."""
-    table = {"\\": "\\\\", '"': '\\"', "\n": "\\n", "\r": "\\r", "\t": "\\t"}
-    return '"' + "".join(table.get(ch, ch if ch.isprintable() else f"\\u{ord(ch):04x}") for ch in text) + '"'
+    return '"' + "".join(_ESCAPES.get(ch) or (ch if ch.isprintable() else _escape(ord(ch))) for ch in text) + '"'
+
+
+def _escape(code: int) -> str:
+    if code < 0x20 or code == 0x7F:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def field(pod: Object, path: str, facts: Facts) -> str:
