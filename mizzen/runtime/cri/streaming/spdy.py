@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import NamedTuple
 
 SYN_STREAM, SYN_REPLY, RST_STREAM, SETTINGS, PING, GOAWAY, HEADERS, WINDOW_UPDATE = 1, 2, 3, 4, 6, 7, 8, 9
+LEAST = {SYN_STREAM: 10, RST_STREAM: 8, PING: 4, HEADERS: 4}  # bytes before what is of no fixed size
 FIN = 0x01
 MAX_FRAME = 1 << 24
 BUFFERED = 1 << 20  # bytes a stream may hold before the session stops reading
@@ -110,6 +111,8 @@ class Codec:
     def _control(self, version: int, kind: int, flags: int, body: bytes) -> list[Event]:
         if version != 3:
             raise SpdyError(f"SPDY version {version} is not supported")
+        if len(body) < LEAST.get(kind, 0):
+            raise SpdyError(f"a control frame of type {kind} with {len(body)} bytes is too short")
         if kind == SYN_STREAM:
             (stream,) = struct.unpack_from(">I", body)
             return [Opened(stream & 0x7FFFFFFF, self._headers(body[10:]), bool(flags & FIN))]
@@ -132,6 +135,8 @@ class Codec:
                 pair = []
                 for _ in range(2):
                     (size,) = struct.unpack_from(">I", raw, at)
+                    if at + 4 + size > len(raw):
+                        raise SpdyError("a header block that ends inside a name or value")
                     pair.append(raw[at + 4 : at + 4 + size].decode("latin-1"))
                     at += 4 + size
                 found[pair[0].lower()] = pair[1]
