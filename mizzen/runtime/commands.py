@@ -13,16 +13,31 @@ Kubeconfig = Annotated[
 ]
 
 
-def controller_manager(kubeconfig: Kubeconfig) -> None:
+AccountKey = Annotated[
+    Path | None,
+    typer.Option(
+        "--service-account-private-key-file",
+        help="The API server's key of service account tokens (DIR/pki/sa.key); without it Secrets for tokens are left alone.",
+        exists=True,
+        dir_okay=False,
+    ),
+]
+
+
+def controller_manager(kubeconfig: Kubeconfig, service_account_private_key_file: AccountKey = None) -> None:
     """Run the controllers: Deployments, ReplicaSets, EndpointSlices, Namespaces, ServiceAccounts, garbage collection."""
     from mizzen.kube.client import Client
     from mizzen.kube.kubeconfig import load
+    from mizzen.runtime.apiserver.certs import signer_of
     from mizzen.runtime.controllers.manager import run_controllers
+
+    key = service_account_private_key_file
+    sign = signer_of(key).sign if key is not None else None
 
     async def run() -> None:
         config = load(kubeconfig)
         async with Client(config, user_agent="mizzen controller-manager") as client:
-            await run_controllers(client, (config.ca or b"").decode())
+            await run_controllers(client, (config.ca or b"").decode(), sign=sign)
 
     asyncio.run(run())
 

@@ -95,7 +95,7 @@ class Up:
         await self._install_base()
         informers = Informers(self.client)
         self._spawn(informers.run(), "informers")
-        self._spawn(run_controllers(self.client, root_pem, informers), "controllers")
+        self._spawn(run_controllers(self.client, root_pem, informers, api.sign), "controllers")
         self._spawn(Scheduler(self.client, informers).run(), "scheduler")
         await self._istiod()
         await asyncio.gather(*(self._put(obj) for obj in install.webhooks(self.plan)))

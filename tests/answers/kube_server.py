@@ -53,7 +53,8 @@ async def serve(folder: Path) -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     async with Client(load(server.kubeconfig_path)) as client:
         informers = Informers(client)
-        parts = (informers.run(), run_controllers(client, server.authority.pem.decode(), informers), Scheduler(client, informers).run())
+        controllers = run_controllers(client, server.authority.pem.decode(), informers, server.sign)
+        parts = (informers.run(), controllers, Scheduler(client, informers).run())
         tasks = [asyncio.create_task(part) for part in parts]
         print("ready", flush=True)
         await stop.wait()

@@ -113,6 +113,11 @@ def _general_name(host: str) -> x509.GeneralName:
 
 def account_signer(directory: Path) -> Signer:
     """The signer of service account tokens, in DIR/pki/sa.key."""
-    key = _load_key(directory / "pki" / "sa.key")
+    return signer_of(directory / "pki" / "sa.key")
+
+
+def signer_of(path: Path) -> Signer:
+    """The signer with the key in a PEM file, which is made when it is missing."""
+    key = _load_key(path)
     der = key.public_key().public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
     return Signer(key, hashlib.sha256(der).hexdigest()[:16])

@@ -155,9 +155,9 @@ def begin(resource: Resource, obj: Object, opts: Object) -> tuple[bool, bool]:
     before = encode(obj)
     _propagation(meta, opts, strategy.default_propagation)
     grace = _grace(resource, obj, opts)
-    pending = bool(meta.get("finalizers")) or (
-        resource.qualified == "namespaces" and bool((obj.get("spec") or {}).get("finalizers"))
-    )
+    if resource.qualified == "namespaces":
+        return _begin_namespace(obj, before)
+    pending = bool(meta.get("finalizers"))
     if meta.get("deletionTimestamp"):
         current = meta.get("deletionGracePeriodSeconds", 0)
         if grace < current:
@@ -167,11 +167,21 @@ def begin(resource: Resource, obj: Object, opts: Object) -> tuple[bool, bool]:
         _stamp(meta, grace)
         if "generation" in meta:
             meta["generation"] += 1
-    if resource.qualified == "namespaces":
-        obj.setdefault("status", {})["phase"] = "Terminating"
     if grace == 0 and not pending:
         return False, True
     return encode(obj) != before, False
+
+
+def _begin_namespace(obj: Object, before: bytes) -> tuple[bool, bool]:
+    """The first time a namespace is only marked, without a grace period; later it goes once no finalizer is left."""
+    meta = obj["metadata"]
+    if meta.get("deletionTimestamp"):
+        held = bool(meta.get("finalizers") or (obj.get("spec") or {}).get("finalizers"))
+        return encode(obj) != before, not held
+    _stamp(meta, 0)
+    del meta["deletionGracePeriodSeconds"]
+    obj.setdefault("status", {})["phase"] = "Terminating"
+    return True, False
 
 
 def _stamp(meta: Object, grace: int) -> None:

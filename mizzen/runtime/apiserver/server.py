@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mizzen.api.errors import UsageError
 
@@ -67,6 +68,10 @@ class ApiServer:
         self._server: asyncio.Server | None = None
         self._connections: set[Connection] = set()
         self._tasks: list[asyncio.Task[None]] = []
+
+    def sign(self, claims: dict[str, Any]) -> str:
+        """A token of those claims, by the key of service account tokens: for controllers in the same process."""
+        return self.parts.signer.sign(claims)
 
     async def start(self) -> None:
         """Opens the store, loads it, creates what a fresh cluster has, listens, writes the kubeconfig."""

@@ -90,8 +90,8 @@ class DeploymentController:
                 new = await self._writer.update(REPLICA_SETS, {**new, "metadata": metadata, "spec": spec})
         shown = rules.revision_text(new)
         if (deployment["metadata"].get("annotations") or {}).get(rules.REVISION) != shown:
-            patch = {"metadata": {"annotations": {rules.REVISION: shown}}}
-            deployment = await self._writer.patch(DEPLOYMENTS, deployment, patch, type="merge")
+            patch = {"metadata": {"annotations": {rules.REVISION: shown}}}  # by its status: generation stays
+            deployment = await self._writer.patch(DEPLOYMENTS, deployment, patch, type="merge", subresource="status")
         return deployment, new
 
     async def _create(

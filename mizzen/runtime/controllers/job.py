@@ -15,7 +15,7 @@ from mizzen.kube.resource import JOBS, PODS, Key
 from mizzen.runtime.controllers import job_plan as rules
 from mizzen.runtime.controllers.events import Recorder, timestamp
 from mizzen.runtime.controllers.owners import is_controlled_by, reference_to
-from mizzen.runtime.controllers.pods import condition, moment
+from mizzen.runtime.controllers.pods import condition, is_active, moment
 from mizzen.runtime.controllers.writes import Writer
 
 Object = dict[str, Any]
@@ -42,12 +42,14 @@ class JobController:
         now, pods = time.time(), self._pods(job)
         found = rules.tally(job, pods, now)
         again = await self._resize(job, found, pods, now)
-        pods = self._pods(job)
-        active = [pod for pod in pods if pod in found.active or _is_new(pod, found)]
+        known = {pod["metadata"]["uid"] for pod in pods} - {pod["metadata"]["uid"] for pod in found.active}
+        active = [pod for pod in self._pods(job) if is_active(pod) and pod["metadata"]["uid"] not in known]
+        noted = await self._note_uncounted(job, found)
+        if noted is None:
+            return None
+        await self._uncounted(pods)  # those that were tallied: what has ended since is counted next time
         status = self._status(job, found, active, now)
-        written = await self._writer.update_status(JOBS, job, status)
-        if written is not None:
-            await self._uncounted(pods)
+        await self._writer.update_status(JOBS, noted, status)
         if found.outcome is not None:
             kind = "Normal" if found.outcome.kind == "Complete" else "Warning"
             reason = "Completed" if found.outcome.kind == "Complete" else found.outcome.reason
@@ -59,6 +61,18 @@ class JobController:
             left = moment(status["startTime"]) + deadline_s - now
             again = left if again is None else min(again, left)
         return After(max(0.05, again)) if again is not None else None
+
+    async def _note_uncounted(self, job: Object, found: rules.Tally) -> Object | None:
+        """The Job with a status that names the pods that are about to be counted; None when the Job is gone.
+
+        So a pod that lost its finalizer before the counts were written is neither lost nor counted twice.
+        """
+        before = job.get("status", {})
+        if found.uncounted == rules.Uncounted.of(before):
+            return job
+        return await self._writer.update_status(
+            JOBS, job, {**before, "uncountedTerminatedPods": found.uncounted.told()}
+        )
 
     def _pods(self, job: Object) -> list[Object]:
         every = self._writer.in_namespace(PODS, job["metadata"]["namespace"])
@@ -168,15 +182,6 @@ def _finished(job: Object) -> float | None:
         if entry is not None and entry["status"] == "True":
             return moment(entry["lastTransitionTime"])
     return None
-
-
-def _is_new(pod: Object, found: rules.Tally) -> bool:
-    """Made in this very round: not among the pods that were tallied."""
-    running = (
-        pod.get("status", {}).get("phase") not in ("Succeeded", "Failed") and "deletionTimestamp" not in pod["metadata"]
-    )
-    uids = {p["metadata"]["uid"] for p in found.active}
-    return running and pod["metadata"]["uid"] not in uids
 
 
 def _suspension(job: Object, status: Object, suspended: bool, stamp: str) -> Object:

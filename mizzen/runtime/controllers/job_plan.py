@@ -24,6 +24,22 @@ class Outcome(NamedTuple):
     message: str
 
 
+class Uncounted(NamedTuple):
+    """The uids of finished pods that are not in the status' counts: it names them until their finalizers are off."""
+
+    succeeded: frozenset[str]
+    failed: frozenset[str]
+
+    @classmethod
+    def of(cls, status: Object) -> Uncounted:
+        told = status.get("uncountedTerminatedPods") or {}
+        return cls(frozenset(told.get("succeeded") or ()), frozenset(told.get("failed") or ()))
+
+    def told(self) -> Object:
+        """As status.uncountedTerminatedPods."""
+        return {name: sorted(uids) for name, uids in self._asdict().items() if uids}
+
+
 class Tally(NamedTuple):
     """The pods of a Job, sorted, and its counts with those of pods that are gone already."""
 
@@ -34,6 +50,7 @@ class Tally(NamedTuple):
     completed_indexes: frozenset[int]
     failed_indexes: frozenset[int]
     outcome: Outcome | None
+    uncounted: Uncounted
 
 
 def index_of(pod: Object) -> int | None:
@@ -91,9 +108,10 @@ def failure_rule(job: Object, pod: Object) -> tuple[str, str] | None:
 
 
 def tally(job: Object, pods: list[Object], now: float) -> Tally:
-    """Sorts the pods and says whether the Job is over. Pods without FINALIZER have been counted in the status already."""
+    """Sorts the pods and says whether the Job is over. Pods without FINALIZER have been counted in the status already, or
+    are named by it as uncounted."""
     spec, status = job["spec"], job.get("status", {})
-    succeeded, failed = status.get("succeeded", 0), status.get("failed", 0)
+    fresh_succeeded, fresh_failed = map(set, Uncounted.of(status))
     completed = set(parse_intervals(status.get("completedIndexes", "")))
     failed_indexes = set(parse_intervals(status.get("failedIndexes", "")))
     active, terminating = [], []
@@ -107,7 +125,7 @@ def tally(job: Object, pods: list[Object], now: float) -> Tally:
             if is_indexed(job):
                 completed |= {index} if index is not None else set()
             elif fresh:
-                succeeded += 1
+                fresh_succeeded.add(pod["metadata"]["uid"])
         elif phase == "Failed" or (
             fresh and phase != "Failed" and "deletionTimestamp" in pod["metadata"] and phase == "Unknown"
         ):
@@ -117,7 +135,8 @@ def tally(job: Object, pods: list[Object], now: float) -> Tally:
             if rule is not None and rule[0] == "FailIndex" and index is not None:
                 failed_indexes.add(index)
             if rule is None or rule[0] != "Ignore":
-                failed += fresh
+                if fresh:
+                    fresh_failed.add(pod["metadata"]["uid"])
                 if index is not None:
                     per_index[index] = per_index.get(index, 0) + 1
         elif "deletionTimestamp" in pod["metadata"]:
@@ -127,10 +146,13 @@ def tally(job: Object, pods: list[Object], now: float) -> Tally:
     limit = spec.get("backoffLimitPerIndex")
     if is_indexed(job) and limit is not None:
         failed_indexes |= {i for i, count in per_index.items() if count > limit and i not in completed}
-    if is_indexed(job):
-        succeeded = len(completed)
+    uncounted = Uncounted(frozenset(fresh_succeeded), frozenset(fresh_failed))
+    failed = status.get("failed", 0) + len(uncounted.failed)
+    succeeded = len(completed) if is_indexed(job) else status.get("succeeded", 0) + len(uncounted.succeeded)
     outcome = outcome or _outcome(job, active, succeeded, failed, completed, failed_indexes, now)
-    return Tally(active, terminating, succeeded, failed, frozenset(completed), frozenset(failed_indexes), outcome)
+    return Tally(
+        active, terminating, succeeded, failed, frozenset(completed), frozenset(failed_indexes), outcome, uncounted
+    )
 
 
 def _outcome(

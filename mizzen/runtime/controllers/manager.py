@@ -7,6 +7,7 @@ import asyncio
 from mizzen.kube.client import Client
 from mizzen.kube.controller import Controller, run_controller
 from mizzen.kube.informer import Informers
+from mizzen.runtime.controllers.autoscaler import AutoscalerController
 from mizzen.runtime.controllers.cronjob import CronJobController
 from mizzen.runtime.controllers.daemonset import DaemonSetController
 from mizzen.runtime.controllers.deployment import DeploymentController
@@ -18,18 +19,24 @@ from mizzen.runtime.controllers.garbage_controller import GarbageCollector
 from mizzen.runtime.controllers.job import JobController
 from mizzen.runtime.controllers.namespace import NamespaceController
 from mizzen.runtime.controllers.nodes import HeartbeatController, NodeController, PodCollector
+from mizzen.runtime.controllers.quota import QuotaController
 from mizzen.runtime.controllers.replicaset import ReplicaSetController
 from mizzen.runtime.controllers.roles import AggregationController
 from mizzen.runtime.controllers.serviceaccount import RootCertificateController, ServiceAccountController
 from mizzen.runtime.controllers.statefulset import StatefulSetController
+from mizzen.runtime.controllers.tokens import Sign, TokenController
 from mizzen.runtime.controllers.volumes import VolumeBinder, VolumeStatus
 from mizzen.runtime.controllers.writes import Writer
 
 
-def controllers(client: Client, informers: Informers, root_pem: str) -> list[tuple[Controller, int]]:
+def controllers(
+    client: Client, informers: Informers, root_pem: str, sign: Sign | None = None
+) -> list[tuple[Controller, int]]:
     """Every controller with its number of workers."""
     writer = Writer(client, informers)
+    tokens: list[tuple[Controller, int]] = [(TokenController(writer, root_pem, sign), 1)] if sign else []
     return [
+        *tokens,
         (NamespaceController(writer), 2),
         (ServiceAccountController(writer), 1),
         (RootCertificateController(writer, root_pem), 1),
@@ -47,20 +54,25 @@ def controllers(client: Client, informers: Informers, root_pem: str) -> list[tup
         (HeartbeatController(writer), 1),
         (PodCollector(writer), 1),
         (AggregationController(writer), 1),
+        (AutoscalerController(writer, Recorder(client, "horizontal-pod-autoscaler")), 1),
+        (QuotaController(writer), 2),
         (VolumeBinder(writer), 1),
         (VolumeStatus(writer), 1),
     ]
 
 
-async def run_controllers(client: Client, root_pem: str, informers: Informers | None = None) -> None:
+async def run_controllers(
+    client: Client, root_pem: str, informers: Informers | None = None, sign: Sign | None = None
+) -> None:
     """Run them all until cancelled.
 
     root_pem: the certificates that clients verify the server with. informers: shared ones that the caller runs; own ones otherwise.
+    sign: makes tokens of claims, with the key that the server checks them by; without it Secrets for tokens are left alone.
     """
     shared = informers or Informers(client)
     async with asyncio.TaskGroup() as tasks:
         if informers is None:
             tasks.create_task(shared.run(), name="informers of the controllers")
-        for controller, workers in controllers(client, shared, root_pem):
+        for controller, workers in controllers(client, shared, root_pem, sign):
             tasks.create_task(run_controller(controller, shared, workers=workers), name=type(controller).__name__)
         tasks.create_task(GarbageCollector(client, shared).run(), name="garbage collector")

@@ -6,6 +6,7 @@ Source: kube-apiserver's authentication chain and impersonation filter.
 
 from __future__ import annotations
 
+import base64
 import csv
 import time
 from collections.abc import Callable
@@ -78,8 +79,6 @@ class Authenticator:
         return user
 
     def _websocket(self, protocols: str) -> User:
-        import base64
-
         for one in protocols.split(","):
             word = one.strip().removeprefix("base64url.bearer.authorization.k8s.io.")
             if word != one.strip():
@@ -150,6 +149,8 @@ class Authenticator:
         if (
             account is None
             or secret is None
+            or (secret.get("data") or {}).get("token") != base64.b64encode(token.encode()).decode()
+            or "deletionTimestamp" in secret["metadata"]
             or account["metadata"]["uid"] != claims.get(f"{prefix}/service-account.uid")
         ):
             return None

@@ -193,6 +193,7 @@ class Node(WithStatus):
     generations = False
 
     def default(self, obj: Object) -> None:
+        _pod_cidrs(obj.get("spec") or {})
         status = obj.get("status") or {}
         if status.get("capacity") and not status.get("allocatable"):
             status["allocatable"] = dict(status["capacity"])
@@ -238,13 +239,21 @@ class Node(WithStatus):
                 forbidden_field("spec.podCIDRs", 'node updates may not change podCIDR except from "" to valid')
             )
         if before.get("providerID") and mine.get("providerID") != before.get("providerID"):
-            problems.append(
-                forbidden_field("spec.providerID", 'node updates may not change providerID except from "" to valid')
-            )
+            how = "modified" if mine.get("providerID") else "cleared"
+            problems.append(invalid("spec.providerID", None, f"field cannot be {how} once set"))
         return problems
 
     def validate_status(self, new: Object, old: Object) -> list[Problem]:
         return _node_resources(new.get("status") or {})
+
+
+def _pod_cidrs(spec: Object) -> None:
+    """podCIDR is the first of podCIDRs: the older field decides where they differ."""
+    one, several = spec.get("podCIDR"), spec.get("podCIDRs") or []
+    if one and one not in several[:1]:
+        spec["podCIDRs"] = [one]
+    elif several and not one:
+        spec["podCIDR"] = several[0]
 
 
 def _node_resources(status: Object) -> list[Problem]:

@@ -85,7 +85,7 @@ def _bound(parts: Parts, namespace: str, account: str, reference: Object | None)
 
         raise conflict(
             "",
-            plural,
+            kind,
             name,
             f"the UID in the bound object reference ({reference['uid']}) does not match the UID in record. The object might have been deleted and then recreated",
         )
