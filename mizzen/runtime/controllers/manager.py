@@ -18,7 +18,7 @@ from mizzen.runtime.controllers.events import Recorder
 from mizzen.runtime.controllers.garbage_controller import GarbageCollector
 from mizzen.runtime.controllers.job import JobController
 from mizzen.runtime.controllers.namespace import NamespaceController
-from mizzen.runtime.controllers.nodes import HeartbeatController, NodeController, PodCollector
+from mizzen.runtime.controllers.nodes import HeartbeatController, NodeController, PodCollector, TtlController
 from mizzen.runtime.controllers.quota import QuotaController
 from mizzen.runtime.controllers.replicaset import ReplicaSetController
 from mizzen.runtime.controllers.roles import AggregationController
@@ -52,6 +52,7 @@ def controllers(
         (DisruptionController(writer), 1),
         (NodeController(writer), 1),
         (HeartbeatController(writer), 1),
+        (TtlController(writer), 1),
         (PodCollector(writer), 1),
         (AggregationController(writer), 1),
         (AutoscalerController(writer, Recorder(client, "horizontal-pod-autoscaler")), 1),

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 from mizzen.kube.controller import After, itself
 from mizzen.kube.errors import ApiError
@@ -25,6 +25,28 @@ ORPHAN_S = 40.0  # pods of a node that does not exist are taken away after this
 PRESSURES = {"MemoryPressure": "memory-pressure", "DiskPressure": "disk-pressure", "PIDPressure": "pid-pressure",
              "NetworkUnavailable": "network-unavailable"}  # fmt: skip
 OURS = {PREFIX + name for name in (*PRESSURES.values(), "not-ready", "unreachable", "unschedulable")}
+
+TTL = "node.alpha.kubernetes.io/ttl"
+
+
+class Ttl(NamedTuple):
+    """Between so many nodes (the ranges overlap, so that one node more or less changes nothing) it is so many seconds."""
+
+    least: int
+    most: int
+    seconds: int
+
+
+TTLS = (Ttl(0, 100, 0), Ttl(90, 500, 15), Ttl(450, 1000, 30), Ttl(900, 2000, 60), Ttl(1800, 2**31, 300))
+
+
+def ttl_step(step: int, nodes: int) -> int:
+    """The place in TTLS after the number of nodes changed."""
+    while nodes > TTLS[step].most:
+        step += 1
+    while nodes < TTLS[step].least:
+        step -= 1
+    return step
 
 
 def wanted_taints(node: Object, all_unready: bool) -> list[tuple[str, str]]:
@@ -56,9 +78,7 @@ def retainted(node: Object, wanted: list[tuple[str, str]], stamp: str) -> list[O
     kept = [t for t in taints if t["key"] not in OURS or (t["key"], t["effect"]) in wanted]
     present = {(t["key"], t["effect"]) for t in kept}
     added: list[Object] = [
-        {"key": key, "effect": effect, **({"timeAdded": stamp} if effect == "NoExecute" else {})}
-        for key, effect in wanted
-        if (key, effect) not in present
+        {"key": key, "effect": effect, "timeAdded": stamp} for key, effect in wanted if (key, effect) not in present
     ]
     return kept + added
 
@@ -130,6 +150,24 @@ class NodeController:
 def _spec(node: Object, taints: list[Object]) -> Object:
     spec = {k: v for k, v in node["spec"].items() if k != "taints"}
     return {**spec, "taints": taints} if taints else spec
+
+
+class TtlController:
+    """A key is a Node's name: says on it for how long kubelets may keep Secrets and ConfigMaps, by the number of nodes."""
+
+    def __init__(self, writer: Writer) -> None:
+        self._writer, self._step = writer, 0
+        self.watches = {NODES: itself}
+
+    async def reconcile(self, key: Key) -> After | None:
+        node = self._writer.get(NODES, key)
+        if node is None:
+            return None
+        self._step = ttl_step(self._step, len(self._writer.informers.of(NODES).all()))
+        wanted = str(TTLS[self._step].seconds)
+        if (node["metadata"].get("annotations") or {}).get(TTL) != wanted:
+            await self._writer.patch(NODES, node, {"metadata": {"annotations": {TTL: wanted}}}, type="merge")
+        return None
 
 
 class HeartbeatController:

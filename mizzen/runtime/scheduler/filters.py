@@ -22,6 +22,7 @@ class Cluster(NamedTuple):
 
     nodes: Sequence[NodeInfo]
     namespaces: dict[str, Object]
+    budgets: Sequence[Object] = ()  # PodDisruptionBudgets, for preemption
 
 
 class Verdict(NamedTuple):
@@ -121,18 +122,18 @@ def _counts_for_spread(constraint: Object, pod: Object, info: NodeInfo) -> bool:
 
 def inter_pod_affinity(pod: Object, info: NodeInfo, cluster: Cluster) -> Verdict | None:
     """Required affinity and anti-affinity, of the pod and of the pods that are there."""
+    terms = required_terms(pod, "podAffinity")
+    if terms and not _affinity_holds(terms, pod, info, cluster):
+        return Verdict(("node(s) didn't match pod affinity rules",), False)
+    for term in required_terms(pod, "podAntiAffinity"):
+        for other_info in cluster.nodes:
+            if _same_domain(term, info, other_info) and _any_selected(term, pod, other_info, cluster):
+                return Verdict(("node(s) didn't match pod anti-affinity rules",), True)
     for other_info in cluster.nodes:
         for other in other_info.pods.values():
             for term in required_terms(other, "podAntiAffinity"):
                 if selects(term, other, pod, cluster.namespaces) and _same_domain(term, info, other_info):
                     return Verdict(("node(s) didn't satisfy existing pods anti-affinity rules",), True)
-    for term in required_terms(pod, "podAntiAffinity"):
-        for other_info in cluster.nodes:
-            if _same_domain(term, info, other_info) and _any_selected(term, pod, other_info, cluster):
-                return Verdict(("node(s) didn't match pod anti-affinity rules",), True)
-    terms = required_terms(pod, "podAffinity")
-    if terms and not _affinity_holds(terms, pod, info, cluster):
-        return Verdict(("node(s) didn't match pod affinity rules",), False)
     return None
 
 

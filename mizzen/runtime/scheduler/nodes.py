@@ -51,6 +51,10 @@ class NodeInfo:
         gone = {pod["metadata"]["uid"] for pod in pods}
         return NodeInfo(self.node, {uid: pod for uid, pod in self.pods.items() if uid not in gone})
 
+    def with_pods(self, pods: list[Object]) -> NodeInfo:
+        """A copy as it would be if these pods were there too."""
+        return NodeInfo(self.node, {**self.pods, **{pod["metadata"]["uid"]: pod for pod in pods}})
+
     def _count(self, pod: Object, sign: int) -> None:
         add(self.requested, {name: sign * amount for name, amount in pod_requests(pod).items()})
         add(self.requested, {"pods": sign})

@@ -17,7 +17,7 @@ from typing import Any
 from mizzen.kube.client import Client
 from mizzen.kube.errors import CONNECTION_ERRORS, ApiError
 from mizzen.kube.informer import Change, Informers
-from mizzen.kube.resource import EVENTS, NAMESPACES, NODES, PODS, Key, key_of
+from mizzen.kube.resource import EVENTS, NAMESPACES, NODES, PODS, Key, Resource, key_of
 from mizzen.runtime.scheduler.decide import Decision, decide, priority_of
 from mizzen.runtime.scheduler.filters import Cluster
 from mizzen.runtime.scheduler.nodes import NodeInfo
@@ -25,6 +25,7 @@ from mizzen.runtime.scheduler.nodes import NodeInfo
 log = logging.getLogger(__name__)
 Object = dict[str, Any]
 NAME = "default-scheduler"
+BUDGETS = Resource("policy", "v1", "poddisruptionbudgets", True, "PodDisruptionBudget")
 UNSCHEDULABLE_RETRY_S = 30.0
 GATED = "Scheduling is blocked due to non-empty scheduling gates"
 
@@ -39,6 +40,7 @@ class Scheduler:
         self._heap: list[tuple[int, int, Key]] = []  # (-priority, arrival, key)
         self._queued: set[Key] = set()
         self._waiting: dict[Key, float] = {}  # unschedulable pods, and when to look again at the latest
+        self._nominated: dict[Key, str] = {}  # pods that wait for their victims to go, and the node
         self._arrivals = itertools.count()
         self._wake = asyncio.Event()
 
@@ -46,7 +48,8 @@ class Scheduler:
         for resource, handler in ((NODES, self._node_changed), (PODS, self._pod_changed)):
             self._informers.of(resource).add_handler(handler)
         self._informers.of(NAMESPACES)
-        for resource in (NODES, PODS, NAMESPACES):
+        self._informers.of(BUDGETS)
+        for resource in (NODES, PODS, NAMESPACES, BUDGETS):
             await self._informers.of(resource).synced.wait()
         while True:
             key = await self._next()
@@ -75,6 +78,10 @@ class Scheduler:
 
     def _pod_changed(self, change: Change) -> None:
         pod = change.new
+        if pod is not None and self._is_mine(pod) and (nominated := pod.get("status", {}).get("nominatedNodeName")):
+            self._nominated[change.key] = nominated
+        else:
+            self._nominated.pop(change.key, None)
         if pod is None or pod.get("status", {}).get("phase") in ("Succeeded", "Failed"):
             self._forget(change.object)
             self._waiting.pop(change.key, None)
@@ -138,12 +145,21 @@ class Scheduler:
 
     # One pod
 
+    def _view(self, pod: Object) -> list[NodeInfo]:
+        """The nodes, with those pods counted in that wait for room made for them there and are no less important."""
+        waiting: dict[str, list[Object]] = {}
+        for key, node in self._nominated.items():
+            other = self._informers.get(PODS, key)
+            if other is not None and key != key_of(pod) and priority_of(other) >= priority_of(pod):
+                waiting.setdefault(node, []).append(other)
+        return [info.with_pods(waiting[info.name]) if info.name in waiting else info for info in self._nodes.values()]
+
     async def _schedule(self, pod: Object) -> None:
         if pod["spec"].get("schedulingGates"):
             await self._unscheduled(pod, "SchedulingGated", GATED)
             return
         namespaces = {ns["metadata"]["name"]: ns for ns in self._informers.of(NAMESPACES).all()}
-        decision = decide(pod, Cluster(list(self._nodes.values()), namespaces))
+        decision = decide(pod, Cluster(self._view(pod), namespaces, self._informers.of(BUDGETS).all()))
         if decision.node is None:
             await self._reject(pod, decision)
             return
@@ -171,8 +187,11 @@ class Scheduler:
     async def _reject(self, pod: Object, decision: Decision) -> None:
         key = key_of(pod)
         self._waiting[key] = time.monotonic() + UNSCHEDULABLE_RETRY_S
+        if decision.nominated:
+            self._nominated[key] = decision.nominated
         for victim in decision.victims:
-            await self._evict(pod, victim)
+            if "deletionTimestamp" not in victim["metadata"]:
+                await self._evict(pod, victim)
         await self._unscheduled(pod, "Unschedulable", decision.message, decision.nominated)
         await self._event(pod, "Warning", "FailedScheduling", decision.message, "Scheduling")
 

@@ -9,6 +9,7 @@ import copy
 from typing import TYPE_CHECKING
 
 from ..errors import Problem, forbidden_field, invalid
+from ..schema.scalars import now
 from .base import Object, WithStatus, at_least
 from .poddefaults import default_pod, qos_class
 from .podrules import validate_spec
@@ -40,7 +41,7 @@ class Pod(WithStatus):
                     "type": "PodScheduled",
                     "status": "False",
                     "lastProbeTime": None,
-                    "lastTransitionTime": None,
+                    "lastTransitionTime": now(),
                     "reason": "SchedulingGated",
                     "message": "Scheduling is blocked due to non-empty scheduling gates",
                 }

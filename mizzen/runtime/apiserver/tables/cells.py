@@ -129,9 +129,14 @@ def node(tree: Object) -> list[Any]:
         addresses.get("InternalIP", NONE),
         addresses.get("ExternalIP", NONE),
         info.get("osImage") or "<unknown>",
-        info.get("kernelVersion") or "<unknown>",
+        _kernel(info),
         info.get("containerRuntimeVersion") or "<unknown>",
     ]
+
+
+def _kernel(info: Object) -> str:
+    kernel, architecture = info.get("kernelVersion") or "<unknown>", info.get("architecture")
+    return f"{kernel} ({architecture})" if architecture else kernel
 
 
 def _roles(labels: dict[str, str]) -> str:
