@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from .auth.bootstrap import cluster_role_bindings, cluster_roles
+from .auth.bootstrap import cluster_role_bindings, cluster_roles, namespaced_objects
 from .parts import Parts
 from .resources import Resource
 from .schema.decode import Decoder
@@ -35,6 +35,8 @@ def _objects(cidr: str, address: str, port: int) -> Iterator[tuple[str, str, Obj
         yield "rbac.authorization.k8s.io", "clusterroles", one
     for one in cluster_role_bindings():
         yield "rbac.authorization.k8s.io", "clusterrolebindings", one
+    for plural, one in namespaced_objects():
+        yield "rbac.authorization.k8s.io", plural, one
     for name, value, text in (
         (
             "system-cluster-critical",

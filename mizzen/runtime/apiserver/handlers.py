@@ -24,6 +24,7 @@ from .patching.handler import patch
 from .reading import warning_headers
 from .requestinfo import RequestInfo, parse
 from .resources import Resource
+from .selectors import parse_fields
 from .subresources import SUBRESOURCES
 from .yamlout import to_yaml
 
@@ -86,8 +87,9 @@ class Handlers:
                     403, f'forbidden: User "{user.name}" cannot {info.verb} path "{info.path}"', details={}
                 )
             return
-        if not rbac.allowed(user, info.verb, info.group, info.resource, info.namespace, info.name, info.subresource):
-            raise refusal(user, info.verb, info.group, info.resource, info.subresource, info.namespace, info.name)
+        name = info.name or _selected_name(info)
+        if not rbac.allowed(user, info.verb, info.group, info.resource, info.namespace, name, info.subresource):
+            raise refusal(user, info.verb, info.group, info.resource, info.subresource, info.namespace, name)
 
     # what is not a resource
 
@@ -212,3 +214,16 @@ def failure(request: Request, error: StatusError) -> Response:
 
 
 __all__ = ["Handlers", "bad_request", "failure", "refusal"]
+
+
+def _selected_name(info: RequestInfo) -> str:
+    """The one name that the field selector of a list, watch or deletecollection leaves: such a request may be allowed by name."""
+    text = info.first("fieldSelector") if info.verb in ("list", "watch", "deletecollection") else ""
+    if not text:
+        return ""
+    try:
+        terms = parse_fields(text)
+    except StatusError:
+        return ""  # refused later, where it is used
+    names = {term.value for term in terms if term.field == "metadata.name" and term.equal}
+    return names.pop() if len(names) == 1 else ""

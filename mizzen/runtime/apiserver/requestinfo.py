@@ -66,8 +66,7 @@ def _verb(info: RequestInfo) -> str:
     if info.verb == "delete":
         return info.verb if info.name else "deletecollection"
     if info.name:
-        watching = "watch" in info.query and truth(info.first("watch"))
-        return "watch" if watching and not info.subresource else "get"
+        return "get"  # one object is not watched: ?watch counts for collections only
     return "watch" if "watch" in info.query and truth(info.first("watch")) else "list"
 
 

@@ -78,7 +78,8 @@ class EndpointsController:
             if existing is not None and (existing["metadata"].get("labels") or {}).get(MANAGED_BY) == MANAGER:
                 await self._writer.delete(ENDPOINTS, existing)
             return None
-        if not service["spec"].get("selector") or "deletionTimestamp" in service["metadata"]:
+        spec = service["spec"]
+        if not spec.get("selector") or spec.get("type") == "ExternalName" or "deletionTimestamp" in service["metadata"]:
             return None
         selected = from_map(service["spec"]["selector"])
         pods = [

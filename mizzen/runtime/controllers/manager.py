@@ -19,6 +19,7 @@ from mizzen.runtime.controllers.garbage_controller import GarbageCollector
 from mizzen.runtime.controllers.job import JobController
 from mizzen.runtime.controllers.namespace import NamespaceController
 from mizzen.runtime.controllers.nodes import HeartbeatController, NodeController, PodCollector, TtlController
+from mizzen.runtime.controllers.policystatus import PolicyStatusController
 from mizzen.runtime.controllers.quota import QuotaController
 from mizzen.runtime.controllers.replicaset import ReplicaSetController
 from mizzen.runtime.controllers.roles import AggregationController
@@ -57,6 +58,7 @@ def controllers(
         (AggregationController(writer), 1),
         (AutoscalerController(writer, Recorder(client, "horizontal-pod-autoscaler")), 1),
         (QuotaController(writer), 2),
+        (PolicyStatusController(writer), 1),
         (VolumeBinder(writer), 1),
         (VolumeStatus(writer), 1),
     ]

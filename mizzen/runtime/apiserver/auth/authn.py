@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import csv
+import json
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -97,6 +98,21 @@ class Authenticator:
         claims = self._claims.get(token) or {}
         mine = claims.get("aud", [ISSUER])
         return user, [one for one in (audiences or [ISSUER]) if one in mine]
+
+    def why_not(self, token: str, audiences: list[str]) -> str:
+        """What a TokenReview says of a token that `review` does not take."""
+        claims = self._signer.read(token)
+        if claims is None:
+            return "invalid bearer token"
+        wanted, mine = audiences or [ISSUER], claims.get("aud", [ISSUER])
+        if claims.get("iss") == ISSUER and time.time() >= claims["exp"]:
+            return "[invalid bearer token, service account token has expired]"
+        if not set(mine) & set(wanted):
+            shown = " is invalid for the target audiences ".join(
+                "[" + " ".join(json.dumps(one) for one in some) + "]" for some in (mine, wanted)
+            )
+            return f"[invalid bearer token, token audiences {shown}]"
+        return "[invalid bearer token, service account token has been invalidated]"
 
     def account(self, token: str, audiences: list[str] | None) -> User | None:
         """The service account of a token; audiences None: those of the API server."""

@@ -232,3 +232,43 @@ def cluster_role_bindings() -> Iterator[Object]:
         "system:service-account-issuer-discovery",
         [_group("system:serviceaccounts")],
     )
+
+
+def _namespaced(kind: str, namespace: str, name: str, **body: Any) -> Object:
+    return {
+        "kind": kind, "apiVersion": f"{GROUP}/v1",
+        "metadata": {"name": name, "namespace": namespace, "labels": dict(DEFAULTS), "annotations": dict(AUTOUPDATE)}, **body,
+    }  # fmt: skip
+
+
+SYSTEM, PUBLIC_NAMESPACE = "kube-system", "kube-public"
+EVENTS_RULE = rule("core events.k8s.io", "events", "create patch update")
+
+
+def _roles() -> Iterator[tuple[str, str, list[Object], str, list[Object]]]:
+    """(namespace, role, rules, binding, subjects)"""
+    config = "extension-apiserver-authentication"
+    readers = [_user("system:kube-controller-manager"), _user("system:kube-scheduler")]
+    reading = [rule("core", "configmaps", READ, config)]
+    yield SYSTEM, f"{config}-reader", reading, f"system::{config}-reader", readers
+    for component in ("kube-controller-manager", "kube-scheduler"):
+        name = f"system::leader-locking-{component}"
+        rules = [rule("core", "configmaps", "watch"), rule("core", "configmaps", "get update", component)]
+        yield SYSTEM, name, rules, name, [_user(f"system:{component}"), _account(component)]
+    for account, rules in (
+        ("bootstrap-signer", [rule("core", "secrets", READ)]),
+        ("cloud-provider", [rule("core", "configmaps", "create get list watch")]),
+        ("token-cleaner", [rule("core", "secrets", "delete get list watch"), EVENTS_RULE]),
+    ):
+        yield SYSTEM, f"system:controller:{account}", rules, f"system:controller:{account}", [_account(account)]
+    signing = [rule("core", "configmaps", READ), rule("core", "configmaps", "update", "cluster-info"), EVENTS_RULE]
+    name = "system:controller:bootstrap-signer"
+    yield PUBLIC_NAMESPACE, name, signing, name, [_account("bootstrap-signer")]
+
+
+def namespaced_objects() -> Iterator[tuple[str, Object]]:
+    """(plural, object) of the roles in system namespaces, and who has them."""
+    for namespace, role, rules, binding, subjects in _roles():
+        yield "roles", _namespaced("Role", namespace, role, rules=rules)
+        reference = {"apiGroup": GROUP, "kind": "Role", "name": role}
+        yield "rolebindings", _namespaced("RoleBinding", namespace, binding, subjects=subjects, roleRef=reference)

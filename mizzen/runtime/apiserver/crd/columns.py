@@ -50,7 +50,7 @@ def column(tree: Object, definition: Object) -> Any:
         return None
     kind = definition["type"]
     if kind == "string":
-        return ",".join(_text(one) for one in values) if len(values) > 1 else _text(values[0])
+        return _text(values[0])  # a path that finds several shows the first
     value = values[0]
     if kind == "date":
         try:

@@ -349,7 +349,9 @@ class MutatingPolicy(Policy):
                 problems.append(required(f"{path}.{key}", f"must be specified when patchType is {kind}"))
                 continue
             problems += expression(body.get("expression", ""), f"{path}.{key}.expression", wanted, self.variables(spec))
-        if spec.get("reinvocationPolicy") not in ("Never", "IfNeeded"):
+        if not spec.get("reinvocationPolicy"):
+            problems.append(required("spec.reinvocationPolicy"))
+        elif spec["reinvocationPolicy"] not in ("Never", "IfNeeded"):
             problems.append(
                 unsupported("spec.reinvocationPolicy", spec.get("reinvocationPolicy"), ["IfNeeded", "Never"])
             )

@@ -238,7 +238,7 @@ class StorageClass(Strategy):
         if new.get("parameters") != old.get("parameters"):
             problems.append(forbidden_field("parameters", "updates to parameters are forbidden."))
         if new.get("provisioner") != old.get("provisioner"):
-            problems.append(forbidden_field("provisioner", "updates to provisioner are forbidden."))
+            problems.append(invalid("provisioner", None, "field is immutable"))
         if new.get("reclaimPolicy") != old.get("reclaimPolicy"):
             problems.append(forbidden_field("reclaimPolicy", "updates to reclaimPolicy are forbidden."))
         if new.get("volumeBindingMode") != old.get("volumeBindingMode"):

@@ -25,7 +25,7 @@ from ..resources import Resource
 from ..schema.decode import Decoder, Mistyped
 from ..schema.scalars import now
 from ..writing import check_names, create_object, update_object, write_options_object
-from . import managed
+from . import last_applied, managed, typed
 from .jsonpatch import PatchFailed, json_patch, merge_patch
 from .shapes import NotTyped
 from .strategic import BadDirective, strategic_merge
@@ -219,11 +219,15 @@ def _typed(ask: Ask, live: Object, config: Object, given: list[Object] | None, f
     resource = ask.resource
     who = managed.Manager(ask.info.first("fieldManager"), "Apply", resource.api_version, ask.info.subresource)
     force = ask.info.first("force") in ("true", "1")
+    shape = shape_of(resource)
+    last = last_applied.configuration(live) if who.name == last_applied.MANAGER else None
     try:
-        return managed.applied(
-            live, config, shape_of(resource), who, now(), given,
+        result = managed.applied(
+            live, config, shape, who, now(), given,
             force=force, empty=empty_of(resource), reset=reset_fields(resource, ask.info.subresource), first=first,
+            yields=typed.field_set(last, shape) if last is not None else None,
         )  # fmt: skip
+        return result if last is None else result._replace(object=last_applied.renewed(result.object, config))
     except NotTyped as error:
         group, _, version = resource.api_version.rpartition("/")
         namespace, name = config["metadata"].get("namespace", ""), ask.info.name

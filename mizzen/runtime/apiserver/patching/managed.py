@@ -170,11 +170,12 @@ class Applied(NamedTuple):
 
 def applied(
     live: Object, config: Object, shape: Shape, manager: Manager, now: str, given: list[Object] | None,
-    *, force: bool, empty: Object, reset: Set | None = None, first: str = "",
+    *, force: bool, empty: Object, reset: Set | None = None, first: str = "", yields: Set | None = None,
 ) -> Applied:  # fmt: skip
     """Server-side apply of a configuration onto the live object. Raises Conflicts, NotTyped.
 
     first: apiVersion for the entry of what was there before anybody applied; "" when the object is new.
+    yields: fields that are taken over without force when no other is in conflict.
     """
     entries = Entries(given)
     if not entries.sets and first:
@@ -189,7 +190,7 @@ def applied(
         merged = _pruned(merged, last, entries, shape)
     changes = typed.compare(live, merged, shape)
     touched = stripped(fields.union(changes.added, changes.modified), reset)
-    _settle(entries, manager, touched, changes.removed, force)
+    _settle(entries, manager, touched, changes.removed, force, yields or {})
     return Applied(merged, entries.encoded())
 
 
@@ -224,15 +225,16 @@ def _unowned(last: Set, owned: Set) -> Set:
     return out
 
 
-def _settle(entries: Entries, manager: Manager, touched: Set, removed: Set, force: bool) -> None:
+def _settle(entries: Entries, manager: Manager, touched: Set, removed: Set, force: bool, yields: Set) -> None:
     conflicts = []
     for key in list(entries.sets):
         if key == manager:
             continue
         both = fields.intersection(entries.sets[key], touched)
-        if both and not force:
+        held = fields.difference(both, yields)
+        if held and not force:
             conflicts += [
-                Conflict(key, entries.times.get(key, ""), fields.path_text(path)) for path in fields.paths(both)
+                Conflict(key, entries.times.get(key, ""), fields.path_text(path)) for path in fields.paths(held)
             ]
             continue
         left = fields.difference(fields.difference(entries.sets[key], both), removed)

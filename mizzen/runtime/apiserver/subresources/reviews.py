@@ -114,7 +114,7 @@ async def token_review(ask: Ask, parts: Parts) -> Response:
         raise bad_request("token is required for TokenReview in authentication")
     found = parts.authenticator.review(token, spec.get("audiences") or [])
     if found is None or (not found[1] and spec.get("audiences")):
-        obj["status"] = {"user": {}, "error": "[invalid bearer token, token lookup failed]"}
+        obj["status"] = {"user": {}, "error": parts.authenticator.why_not(token, spec.get("audiences") or [])}
     else:
         obj["status"] = {"authenticated": True, "user": found[0].info(), "audiences": found[1]}
     obj["metadata"].setdefault("creationTimestamp", None)
