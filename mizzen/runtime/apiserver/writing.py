@@ -105,8 +105,9 @@ async def create_object(
     """Everything between the decoded object and the stored one; apply: managedFields are in it already."""
     strategy = strategy_of(resource)
     fill_metadata(ask, resource, obj)
-    before_admission = None if apply else obj["metadata"].pop("managedFields", None)
-    del before_admission
+    if not apply:  # what admission and the server itself add later is nobody's
+        obj["metadata"].pop("managedFields", None)
+        track_create(ask, resource, obj, manager)
     write = Write(ask, resource, "CREATE", obj, None, obj["metadata"].get("name", ""))
     await parts.admission.mutate(write, parts)
     assert write.new is not None
@@ -121,8 +122,6 @@ async def create_object(
     await parts.admission.validate(write, parts)
     for text in strategy.warnings(obj):
         ask.warn(text)
-    if not apply:
-        track_create(ask, resource, obj, manager)
     name = obj["metadata"]["name"]
     key = resource.key(ask.info.namespace, name)
     there = resource.collection.items.get(key)

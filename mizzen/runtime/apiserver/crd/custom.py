@@ -182,9 +182,11 @@ class CustomVersion:
         schema = cleaned(self.schema)
         properties = dict(schema.get("properties") or {})
         meta = definitions.ref("meta/v1.ObjectMeta")
-        properties["metadata"] = {"allOf": [meta], "default": {}} if definitions._v3 else meta
-        properties.setdefault("apiVersion", {"type": "string"})
-        properties.setdefault("kind", {"type": "string"})
+        said = definitions.common_texts()
+        described = {"allOf": [meta], "default": {}} if definitions._v3 else meta
+        properties["metadata"] = {"description": said["metadata"], **described}
+        for name in ("apiVersion", "kind"):
+            properties[name] = {"description": said[name], "type": "string"}
         return {**schema, "type": "object", "properties": properties}
 
 

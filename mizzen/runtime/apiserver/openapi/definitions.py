@@ -144,6 +144,10 @@ class Definitions:
         if gvk not in known:
             known.append(gvk)
 
+    def common_texts(self) -> dict[str, str]:
+        """What is said of apiVersion, kind and metadata, which every object has."""
+        return texts("core/v1.ConfigMap")[1]
+
     def special(self, word: str) -> Object:
         name = SPECIAL[word]
         schema = dict(SPECIAL_SCHEMAS[name])

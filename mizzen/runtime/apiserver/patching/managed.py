@@ -190,6 +190,9 @@ def applied(
         merged = _pruned(merged, last, entries, shape)
     changes = typed.compare(live, merged, shape)
     touched = stripped(fields.union(changes.added, changes.modified), reset)
+    if not changes:  # an apply that changes nothing leaves no time
+        before = Entries(given).times.get(manager, "")
+        entries.times[manager] = before
     _settle(entries, manager, touched, changes.removed, force, yields or {})
     return Applied(merged, entries.encoded())
 
