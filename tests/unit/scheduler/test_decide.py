@@ -101,3 +101,41 @@ def test_a_native_sidecar_counts_beside_the_containers():
     ]
     assert where(p, node("a", "3")).node is None  # 1 (sidecar) + 2.5 (set-up step)
     assert where(p, node("a", "3500m")).node == "a"
+
+
+def budget(allowed, **labels):
+    spec = {"selector": {"matchLabels": labels}}
+    return {"metadata": {"name": "b", "namespace": "n"}, "spec": spec, "status": {"disruptionsAllowed": allowed}}
+
+
+def test_preemption_spares_what_a_budget_protects():
+    guarded, free = (
+        pod("guarded", cpu="4", labels={"app": "db"}),
+        pod("free", cpu="4", priority=5, labels={"app": "web"}),
+    )
+    nodes = (node("a", pods=[guarded]), node("b", pods=[free]))
+    important = pod(cpu="4", priority=10)
+    assert decide(important, Cluster(nodes, {}, [budget(0, app="db")])).victims == (free,)
+    assert decide(important, Cluster(nodes, {}, [budget(1, app="db")])).victims == (guarded,)
+
+
+def test_a_pod_waits_for_its_victims_and_does_not_take_more():
+    going = pod("going", cpu="4")
+    going["metadata"]["deletionTimestamp"] = "2026-01-01T00:00:00Z"
+    waiting = pod(cpu="4", priority=10)
+    waiting["status"] = {"nominatedNodeName": "a"}
+    decision = decide(waiting, Cluster((node("a", pods=[going]), node("b", pods=[pod("x", cpu="4")])), {}))
+    assert decision.victims == ()
+    assert decision.message.endswith("preemption: not eligible due to a terminating pod on the nominated node.")
+
+
+def test_where_removing_all_would_not_do_the_obstacle_is_told():
+    low, high = pod("low", cpu="1"), pod("high", cpu="3", priority=100)
+    decision = where(pod(cpu="3", priority=10), node("a", pods=[low, high]))
+    assert decision.message.endswith("preemption: 0/1 nodes are available: 1 Insufficient cpu.")
+
+
+def test_affinity_is_looked_at_before_anti_affinity():
+    db = pod("db", labels={"app": "db"}, **term("podAntiAffinity", {"app": "web"}))
+    web = pod("w", labels={"app": "web"}, **term("podAntiAffinity", {"app": "db"}))
+    assert "1 node(s) didn't match pod anti-affinity rules." in where(web, node("a", pods=[db])).message
