@@ -98,6 +98,10 @@ async def _work(controller: Controller, work: WorkQueue[Key], label: str) -> Non
         try:
             again = await controller.reconcile(key)
         except (ApiError, *CONNECTION_ERRORS) as error:
+            if isinstance(error, ApiError) and error.namespace_terminating:
+                log.debug("%s %s: %s", label, key, error)
+                work.forget(key)
+                continue
             delay_s = work.retry(key)
             level = logging.DEBUG if isinstance(error, ApiError) and error.conflict else logging.WARNING
             log.log(level, "%s %s: %s; again in %.2f s", label, key, error or type(error).__name__, delay_s)

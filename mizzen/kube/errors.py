@@ -39,6 +39,12 @@ class ApiError(Exception):
         return self.code == 409 and self.reason == "AlreadyExists"
 
     @property
+    def namespace_terminating(self) -> bool:
+        """Nothing can be made in that namespace any more: trying again is in vain."""
+        causes = self.details.get("causes") or ()
+        return self.code == 403 and any(cause.get("reason") == "NamespaceTerminating" for cause in causes)
+
+    @property
     def gone(self) -> bool:
         """The resourceVersion or continue token is too old: list anew."""
         return self.code == 410 or self.reason in ("Expired", "Gone")

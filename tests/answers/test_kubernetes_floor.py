@@ -1,6 +1,6 @@
 """The least figure that the API server may fall to beside Kubernetes' recorded answers; it only goes up.
 
-The cases that need no controllers, so that this takes a minute or two; the whole judge is run by hand (docs/compatibility.md).
+All cases: about a minute on an idle machine, as nothing waits in vain.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).parent
-LEAST_PERCENT = 99.5
-LEAST_EQUAL = 44
+LEAST_PERCENT = 99.7
+LEAST_EQUAL = 71  # 74 on an idle machine: some cases wait for seconds at most
 
 pytestmark = [pytest.mark.answers, pytest.mark.timeout(400)]
 
@@ -33,7 +33,7 @@ def kubeconfig(tmp_path: Path) -> Iterator[Path]:
 
 def test_floor(kubeconfig: Path) -> None:
     judge = [sys.executable, str(HERE / "kubernetes" / "judge.py"), "check", "--kubeconfig", str(kubeconfig)]
-    judge += ["--min", "0", "--show", "5", "--without", "controllers"]
+    judge += ["--min", "0", "--show", "5"]
     out = subprocess.run(judge, capture_output=True, text=True, check=True).stdout
     found = re.search(r"(\d+)/\d+ cases equal; (\d+)/(\d+) observations right", out.splitlines()[-1])
     assert found is not None, out

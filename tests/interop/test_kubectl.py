@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import re
@@ -118,6 +119,100 @@ def test_scaling_and_waiting(kubectl: Kubectl) -> None:
     kubectl("wait --for=condition=Available deployment/web --timeout=20s")
     assert len(kubectl("get pods -l app=web -o name").split()) == 2
     kubectl("scale deployment/web --replicas=1")
+
+
+def test_rollouts_go_forward_and_back(kubectl: Kubectl) -> None:
+    kubectl("set env deployment/web STEP=two")
+    assert "successfully rolled out" in kubectl("rollout status deployment/web --timeout=40s")
+    history = kubectl("rollout history deployment/web")
+    assert re.findall(r"^(\d+)\s", history, re.M) == ["1", "2"]
+    assert kubectl("rollout undo deployment/web") == "deployment.apps/web rolled back\n"
+    kubectl("rollout status deployment/web --timeout=40s")
+    assert "STEP" not in kubectl("get deployment web -o jsonpath={.spec.template.spec.containers[0].env}")
+    assert (
+        kubectl("get deployment web -o jsonpath={.metadata.generation}") == "5"
+    )  # scaled twice before: no write of ours counts
+
+
+def test_more_output_forms(kubectl: Kubectl) -> None:
+    assert kubectl("get deployment web --no-headers -o custom-columns=:metadata.name,:spec.replicas").split() == [
+        "web",
+        "1",
+    ]
+    assert "Name:" in kubectl("describe deployment web")
+    assert kubectl("get deployment web -o go-template={{.kind}}") == "Deployment"
+    assert "f:spec" in kubectl("get deployment web -o yaml --show-managed-fields")
+    assert kubectl("get deployments --sort-by=.metadata.name -o name") == "deployment.apps/web\n"
+
+
+def test_files_are_copied_in_and_out(kubectl: Kubectl, tmp_path: Path) -> None:
+    (tmp_path / "in.txt").write_text("carried\n")
+    pod = kubectl("get pods -l app=web -o jsonpath={.items[0].metadata.name}")
+    kubectl(f"cp {tmp_path}/in.txt {pod}:/tmp/there.txt")
+    assert kubectl(f"exec {pod} -- cat /tmp/there.txt") == "carried\n"
+    kubectl(f"cp {pod}:/tmp/there.txt {tmp_path}/out.txt")
+    assert (tmp_path / "out.txt").read_text() == "carried\n"
+
+
+def test_logs_are_followed(kubectl: Kubectl) -> None:
+    kubectl(
+        "run talker --image=host --restart=Never --command -- sh -c",
+        "",
+        "for i in 1 2 3; do echo line $i; sleep 0.2; done",
+    )
+    kubectl("wait pod/talker --for=jsonpath={.status.phase}=Succeeded --timeout=30s")
+    assert kubectl("logs -f talker") == "line 1\nline 2\nline 3\n"
+    assert kubectl("logs talker --tail=1") == "line 3\n"
+    kubectl("delete pod talker --now")
+
+
+def test_jobs_complete(kubectl: Kubectl) -> None:
+    kubectl("create job once --image=host -- true")
+    kubectl("wait job/once --for=condition=Complete --timeout=30s")
+    assert kubectl("get job once -o jsonpath={.status.succeeded}{.status.uncountedTerminatedPods}") == "1{}"
+    kubectl("delete job once")
+
+
+def test_quotas_refuse_what_is_too_much(kubectl: Kubectl) -> None:
+    kubectl("create namespace tight")
+    kubectl("create quota few --hard=configmaps=2 --namespace tight")
+    kubectl("wait resourcequota/few --for=jsonpath={.status.hard.configmaps}=2 --timeout=20s --namespace tight")
+    kubectl("wait resourcequota/few --for=jsonpath={.status.used.configmaps}=2 --timeout=20s --namespace tight")
+    refused = kubectl.run("create configmap more --namespace tight")
+    assert "exceeded quota: few, requested: configmaps=1, used: configmaps=2, limited: configmaps=2" in refused.stderr
+    kubectl("delete namespace tight --wait=false")
+
+
+def test_a_token_secret_signs_its_account_in(kubectl: Kubectl) -> None:
+    kubectl("create serviceaccount robot")
+    secret = """
+    apiVersion: v1
+    kind: Secret
+    type: kubernetes.io/service-account-token
+    metadata: {name: robot-token, annotations: {kubernetes.io/service-account.name: robot}}
+    """
+    kubectl("apply -f -", secret)
+    kubectl("wait secret/robot-token --for=jsonpath={.data.token} --timeout=20s")
+    token = base64.b64decode(kubectl("get secret robot-token -o jsonpath={.data.token}")).decode()
+    # --token would lose to a client certificate in the kubeconfig: ask the server what the token is worth.
+    review = {"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview", "spec": {"token": token}}
+    told = json.loads(kubectl("create --validate=false -o json -f -", json.dumps(review)))
+    assert told["status"]["user"]["username"] == "system:serviceaccount:shop:robot"
+    kubectl("delete serviceaccount robot")
+    kubectl("wait secret/robot-token --for=delete --timeout=20s")
+
+
+def test_cordon_and_drain(kubectl: Kubectl) -> None:
+    node = kubectl("get nodes -o jsonpath={.items[0].metadata.name}")
+    assert "cordoned" in kubectl(f"cordon {node}")
+    assert "SchedulingDisabled" in kubectl("get nodes")
+    drained = kubectl(f"drain {node} --ignore-daemonsets --delete-emptydir-data --pod-selector=app=web --timeout=60s")
+    assert "evicted" in drained
+    assert "unschedulable" in kubectl(
+        "wait pod -l app=web --for=condition=PodScheduled=False --timeout=20s -o jsonpath={.status.conditions[0].message}"
+    )
+    assert "uncordoned" in kubectl(f"uncordon {node}")
+    kubectl("rollout status deployment/web --timeout=40s")
 
 
 def test_exec_logs_and_port_forward(kubectl: Kubectl) -> None:
