@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -192,23 +193,29 @@ def down(home: HomeOption = None) -> None:
     place = _home(home)
     pid = place.pid() if place.path.exists() else None
     if pid is not None:
-        os.kill(pid, signal.SIGTERM)
-        _wait(lambda: place.pid() is None)
+        _end(pid)
     if place.path.exists() and (agent := running_agent(place)) is not None:
-        os.kill(agent, signal.SIGTERM)
-        _wait(lambda: running_agent(place) is None)
+        _end(agent)
     clear(place.path)
     typer.echo(
         f"stopped the mesh of {place.path}" if pid else f"no mesh was running in {place.path}; cleared what was left"
     )
 
 
-def _wait(gone: object) -> None:
-    deadline = time.monotonic() + STOP_S
-    while not gone():  # type: ignore[operator]
-        if time.monotonic() > deadline:
-            _fail(f"it does not end within {STOP_S:.0f} s")
-        time.sleep(0.05)
+def _end(pid: int) -> None:
+    """Asks a process to end and waits until it has: not only until it let go of its lock."""
+    try:
+        process = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return
+    try:
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not select.select([process], [], [], STOP_S)[0]:
+            _fail(f"process {pid} does not end within {STOP_S:.0f} s")
+    except ProcessLookupError:
+        return
+    finally:
+        os.close(process)
 
 
 def status(home: HomeOption = None) -> None:
