@@ -17,6 +17,7 @@ from mizzen.istiod.config.store import ISTIO_GROUPS, ConfigStore
 from mizzen.istiod.debug.config_dump import config_dump, plain_resources
 from mizzen.istiod.registry.model import Endpoint, Service
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.status.blame import blames
 from mizzen.istiod.xds.collection import ResourceCollection
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.hub import Hub
@@ -258,6 +259,22 @@ def rejectedz(debug: Debug, query: Query) -> Any:
     ]
 
 
+def nackz(debug: Debug, query: Query) -> Any:
+    """Ours: every refusal that stands, and the objects that are held to be its cause."""
+    return [
+        {
+            "proxy": connection.raw.name,
+            "connectionId": connection.id,
+            "type": short_name(found.type_url),
+            "error": found.error,
+            "resources": list(found.resources),
+            "objects": [{"kind": kind, "namespace": key[0], "name": key[1]} for kind, key in found.objects],
+        }
+        for connection, found in blames(debug.hub)
+        if query.get("proxyID", "") in connection.id
+    ]
+
+
 def authorizationz(debug: Debug, query: Query) -> Any:
     table = debug.snapshot.objects.table("AuthorizationPolicy")
     policies: dict[str, list[Any]] = {}
@@ -376,6 +393,7 @@ ENDPOINTS: dict[str, Callable[[Debug, Query], Any]] = {
     "configz": configz,
     "resourcesz": resourcesz,
     "rejectedz": rejectedz,
+    "nackz": nackz,
     "sidecarz": sidecarz,
     "clusterz": clusterz,
     "authorizationz": authorizationz,

@@ -11,6 +11,7 @@ import logging
 import ssl
 from collections.abc import Coroutine
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from mizzen.api.errors import UsageError
@@ -39,6 +40,7 @@ from mizzen.istiod.server.pushes import MeshSource, PushLoop
 from mizzen.istiod.server.tls import https_context
 from mizzen.istiod.server.webhooks import validate_routes
 from mizzen.istiod.snapshot.snapshot import Options
+from mizzen.istiod.status.blame import note
 from mizzen.istiod.translate import generate
 from mizzen.istiod.xds.debounce import Debounce
 from mizzen.istiod.xds.hub import Hub
@@ -75,6 +77,7 @@ class Istiod:
         self.store = ConfigStore(validate)
         self.store.observe = lambda kind, event: self.metrics.add("pilot_k8s_cfg_events", type=kind, event=event)
         self.hub = Hub(generate, MetricsObserver(self.metrics))
+        self.hub.rejected = partial(note, self.hub)
         self.client = Client(_kubeconfig(options.kubeconfig)) if options.kubeconfig is not None else None
         self._sources: list[DirectorySource | KubernetesSource] = [
             DirectorySource(folder, self.store) for folder in options.config_dir

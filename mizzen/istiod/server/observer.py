@@ -8,6 +8,8 @@ from __future__ import annotations
 import time
 from collections import Counter
 
+import grpc
+
 import mizzen
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.xds.hub import Hub
@@ -18,6 +20,9 @@ VERSION = "1.32.0"
 
 
 MAX_NOTED = 10_000
+CODES = {
+    status.value[0]: "".join(word.capitalize() for word in status.name.split("_")) for status in grpc.StatusCode
+} | {0: "OK", 1: "Canceled"}
 
 
 class MetricsObserver:
@@ -52,11 +57,11 @@ class MetricsObserver:
         if len(self._convergence) >= MAX_NOTED:
             self._count()
 
-    def rejected(self, type_url: str, node: str, error: str) -> None:
+    def rejected(self, type_url: str, node: str, code: int) -> None:
         short = short_name(type_url).lower()
         self._metrics.add("pilot_total_xds_rejects", type=short)
         if short in ("cds", "eds", "lds", "rds"):
-            self._metrics.set(f"pilot_xds_{short}_reject", 1, node=node, err="Internal")
+            self._metrics.add(f"pilot_xds_{short}_reject", node=node, err=CODES.get(code, f"Code({code})"))
 
     def expired(self, type_url: str) -> None:
         self._metrics.add("pilot_xds_expired_nonce", type=short_name(type_url).lower())

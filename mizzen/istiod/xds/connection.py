@@ -202,5 +202,6 @@ class Connection:
             return None
         nonce, message = made
         self.subscriptions.sent(watch.type_url, nonce, time.time())
+        watch.names_sent = names
         self._source.sent(watch.type_url, len(message))
         return message

@@ -10,23 +10,26 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Collection, Hashable, Iterable
+from collections import deque
+from collections.abc import Callable, Collection, Hashable, Iterable
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
 from mizzen.api.errors import PeerError
 from mizzen.istiod.node import Node
-from mizzen.istiod.objects import Change
+from mizzen.istiod.objects import Change, Key
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.xds import affects, views
 from mizzen.istiod.xds.collection import Interner, ResourceCollection
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.namespaces import NamedNamespaces
+from mizzen.istiod.xds.subscription import Watch
 from mizzen.istiod.xds.types import SDS, SERVED
 
 log = logging.getLogger(__name__)
 
 CONFIG_MAP = "configmap://"
+HISTORY = 64  # publications remembered: enough to tell what a proxy has refused since it last accepted
 
 
 class Generator(Protocol):
@@ -44,13 +47,17 @@ class Observer(Protocol):
 
     def converged(self, seconds: float) -> None: ...
 
-    def rejected(self, type_url: str, node: str, error: str) -> None: ...
+    def rejected(self, type_url: str, node: str, code: int) -> None: ...
 
     def expired(self, type_url: str) -> None: ...
 
 
 class Hub:
-    """One mesh. Not ready (no snapshot) until the first `publish`."""
+    """One mesh. Not ready (no snapshot) until the first `publish`.
+
+    history: the last publications, each with its number (the one in `version`) and the objects that it changed.
+    published, rejected: called after a publication, and after a NACK has been noted.
+    """
 
     def __init__(self, generate: Generator, observer: Observer | None = None) -> None:
         self.snapshot: Snapshot | None = None
@@ -58,6 +65,9 @@ class Hub:
         self.bytes_sent = 0
         self.connections: dict[str, Connection] = {}
         self.collections: dict[tuple[str, Hashable], ResourceCollection] = {}
+        self.history: deque[tuple[int, frozenset[tuple[str, Key]]]] = deque(maxlen=HISTORY)
+        self.published: Callable[[Collection[Change]], None] = lambda _: None
+        self.rejected: Callable[[Connection, Watch], None] = lambda connection, watch: None
         self._generate, self.observer = generate, observer
         self._interner = Interner()
         self._namespaces = NamedNamespaces()
@@ -75,7 +85,9 @@ class Hub:
         """A new snapshot. changes: what differs from the last one; started: monotonic time of the first of them."""
         before, self.snapshot = self.snapshot, snapshot
         stamp = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self.version = f"{stamp}/{next(self._pushes)}"
+        number = next(self._pushes)
+        self.version = f"{stamp}/{number}"
+        self.history.append((number, frozenset((change.kind, change.key) for change in changes)))
         touched = {url: affects.names(url, changes, before, snapshot) for url in {key[0] for key in self.collections}}
         for (type_url, _), resources in self.collections.items():
             names = touched[type_url]
@@ -88,6 +100,7 @@ class Hub:
         pushed = {url for url, names in touched.items() if names is None or names}
         for connection in self.connections.values():
             connection.push(since, pushed)
+        self.published(changes)
 
     def push_all(self) -> None:
         """Make everything anew and send what differs: a proxy's own push request, or a debug one."""

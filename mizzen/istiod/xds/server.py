@@ -167,9 +167,12 @@ class Stream:
         if request.error is not None:
             log.warning("ADS: %s %s NACK: %s", short_name(request.type_url), connection.id, request.error)
         connection.request(request)
+        watch = connection.watches.get(request.type_url)
+        if request.error is not None and watch is not None and watch.error is not None:
+            self._hub.rejected(connection, watch)
         if self._hub.observer is not None:
             if request.error is not None:
-                self._hub.observer.rejected(request.type_url, connection.node.name, request.error)
+                self._hub.observer.rejected(request.type_url, connection.node.name, request.error_code)
             while connection.subscriptions.expired:
                 self._hub.observer.expired(connection.subscriptions.expired.popitem()[0])
 
@@ -219,17 +222,20 @@ def _acknowledges(message: Any) -> bool:
 def to_request(message: Any, delta: bool) -> Request:
     """A DiscoveryRequest or DeltaDiscoveryRequest as our own value."""
     error = message.error_detail.message if message.HasField("error_detail") else None
+    code = message.error_detail.code if error is not None else 0
     if not delta:
         return Request(
             type_url=message.type_url,
             nonce=message.response_nonce,
             error=error,
+            error_code=code,
             names=tuple(message.resource_names),
         )
     return Request(
         type_url=message.type_url,
         nonce=message.response_nonce,
         error=error,
+        error_code=code,
         subscribe=tuple(message.resource_names_subscribe),
         unsubscribe=tuple(message.resource_names_unsubscribe),
         initial=tuple(message.initial_resource_versions),

@@ -10,7 +10,7 @@ state and differ in two small functions. Not here: what the resources are (colle
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 import msgspec
 
@@ -23,12 +23,13 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
     """A discovery request of either protocol.
 
     names: state of the world's full list; subscribe, unsubscribe, initial: delta's (initial: the names of
-    resources that the client holds already). error: the text of a NACK.
+    resources that the client holds already). error: the text of a NACK; error_code: its google.rpc.Code.
     """
 
     type_url: str
     nonce: str = ""
     error: str | None = None
+    error_code: int = 0
     names: tuple[str, ...] = ()
     subscribe: tuple[str, ...] = ()
     unsubscribe: tuple[str, ...] = ()
@@ -51,16 +52,19 @@ class Watch:
 
     names: the subscribed names (for a wildcard watch in delta: those asked for by name besides). nonce_sent,
     nonce_acked, nonce_nacked: the last of each. held: names that the client holds of a wildcard type, for
-    deletions; only kept in delta. seen: the collection's serial up to which this watch has been sent.
+    deletions; only kept in delta. seen: the collection's serial up to which this watch has been sent. names_sent: the
+    names in the last response, None = everything. blame: what is held to be the cause of `error`.
     """
 
     __slots__ = (
         "always_respond",
+        "blame",
         "collection",
         "error",
         "held",
         "last_sent",
         "names",
+        "names_sent",
         "nonce_acked",
         "nonce_nacked",
         "nonce_sent",
@@ -80,6 +84,8 @@ class Watch:
         self.always_respond = False
         self.seen = -1
         self.collection: object = None
+        self.names_sent: Collection[str] | None = None
+        self.blame: object = None
 
     @property
     def status(self) -> str:

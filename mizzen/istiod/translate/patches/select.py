@@ -40,6 +40,7 @@ TYPES: dict[str, Any] = {
 }
 """What a patch's value is, by what it applies to."""
 INSERTABLE = frozenset({"LISTENER_FILTER", "NETWORK_FILTER", "HTTP_FILTER", "HTTP_ROUTE"})
+ANY_MATCH = EnvoyConfigObjectMatch()
 INBOUND, OUTBOUND, GATEWAY, ANY = "SIDECAR_INBOUND", "SIDECAR_OUTBOUND", "GATEWAY", "ANY"
 
 
@@ -77,10 +78,16 @@ def patches_for(snap: Snapshot, node: Node) -> Patches:
     return snap.local.get(("patches", node.id), node, lambda: _patches(near, snap.root_namespace, node))
 
 
+def patching(snap: Snapshot, node: Node) -> list[EnvoyFilter]:
+    """The EnvoyFilters with a patch that is applied to the proxy, if it is to something that the proxy has."""
+    chosen = [obj for obj in snap.envoy_filters.near(node.namespace) if _chooses(obj, node, snap.root_namespace)]
+    takes = [obj for obj in chosen if any(_takes(p.match or ANY_MATCH, node) for p in obj.spec.config_patches)]
+    return _ordered(takes, snap.root_namespace)
+
+
 def _patches(near: list[EnvoyFilter], root: str, node: Node) -> Patches:
-    chosen = [obj for obj in near if _chooses(obj, node, root)]
     out: Patches = {}
-    for obj in _ordered(chosen, root):
+    for obj in _ordered((obj for obj in near if _chooses(obj, node, root)), root):
         for given in obj.spec.config_patches:
             patch = _patch(given, node)
             if patch is not None:

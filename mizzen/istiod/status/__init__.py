@@ -1,0 +1,1 @@
+"""What istiod says about objects: how many proxies have them, who refused them, what is wrong with them."""
