@@ -146,6 +146,7 @@ class Up:
                 monitoring_addr=f"{host}:15014",
                 ctrlz_addr="",
                 identity="istiod",
+                analysis=True,
             )
         )
         self._stack.push_async_callback(istiod.stop)

@@ -16,9 +16,9 @@ import typer
 from mizzen.api import manifest, mesh_config
 from mizzen.api.errors import Invalid, UsageError
 from mizzen.api.manifest import Document
-from mizzen.istioctl.analyze.analyzers import ANALYZERS
-from mizzen.istioctl.analyze.messages import LEVELS
-from mizzen.istioctl.analyze.model import Mesh, Message, Resource
+from mizzen.istiod.analysis.analyzers import ANALYZERS
+from mizzen.istiod.analysis.messages import LEVELS
+from mizzen.istiod.analysis.model import Mesh, Message, Resource
 
 FOUND, UNREADABLE = 79, 65  # exit codes: messages at or above the threshold; a file that cannot be read
 SUFFIXES = (".json", ".yaml", ".yml")

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from mizzen.api import kinds
-from mizzen.istiod.config.store import ConfigStore, rough_key
+from mizzen.istiod.config.store import ConfigStore, Live, rough_key
 from mizzen.kube import Change, Client, Informer, Object, Resource
 from mizzen.kube.resource import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 
@@ -38,6 +38,9 @@ CONFIG_MAP_KEYS = frozenset({"ca.crt", "cacert", "mesh", "meshNetworks", "values
 POD_SPEC = ("serviceAccountName", "nodeName", "hostNetwork", "hostname", "subdomain")
 POD_STATUS = ("phase", "podIP", "podIPs", "conditions", "hostIP")
 CONTAINER = ("name", "ports", "image")
+OWN_GROUPS = frozenset(kind.group for kind in (*kinds.ISTIO_KINDS, *kinds.GATEWAY_API_KINDS))
+# Of these groups' kinds istiod writes the status; only this much of it is read by the mesh.
+READ_STATUS = {"WorkloadEntry": ("conditions",), "ServiceEntry": ("addresses",)}
 META = (
     "name",
     "namespace",
@@ -85,6 +88,9 @@ class KubernetesSource:
         if change.type == "deleted" or not self._wanted(obj):
             self._store.remove(key)
             return
+        if obj["apiVersion"].partition("/")[0] in OWN_GROUPS:
+            generation = int(obj["metadata"].get("generation") or 0)
+            self._store.live[key] = Live(generation, obj.get("status") or {})
         self._store.put(trim(obj), f"resourceVersion {obj['metadata'].get('resourceVersion')}")
 
     def _wanted(self, obj: Object) -> bool:
@@ -106,8 +112,10 @@ def trim(obj: Object) -> Object:
         slim["status"]["conditions"] = [_only(c, ("type", "status")) for c in status.get("conditions") or ()]
     elif obj["kind"] == "Node":
         slim["spec"], slim["status"] = {}, _only(obj.get("status") or {}, ("addresses", "nodeInfo"))
-    elif obj["kind"] == "Namespace":
+    elif obj["kind"] == "Namespace" or (obj["apiVersion"].partition("/")[0] in OWN_GROUPS and "status" in obj):
         slim.pop("status", None)
+        if obj["kind"] in READ_STATUS:
+            slim["status"] = _only(obj["status"] or {}, READ_STATUS[obj["kind"]])
     return slim
 
 

@@ -35,6 +35,15 @@ class Rejected(NamedTuple):
     errors: tuple[Invalid, ...]
 
 
+class Live(NamedTuple):
+    """What an API server holds of an object beside what it asks for: which state of it (`metadata.generation`), and its
+    status as JSON.
+    """
+
+    generation: int
+    status: Mapping[str, Any]
+
+
 Check = Callable[[Mapping[str, Any]], list[Invalid]]
 """The errors of an Istio object as JSON: mizzen.api.validation.validate."""
 
@@ -55,11 +64,15 @@ def decode(obj: Mapping[str, Any]) -> Any:
 
 
 class ConfigStore:
-    """Objects by kind and key. `changed` is called with the monotonic time of each change that came in."""
+    """Objects by kind and key. `changed` is called with the monotonic time of each change that came in.
+
+    `live` is filled by sources that can be written to; it is no part of the configuration.
+    """
 
     def __init__(self, check: Check | None = None) -> None:
         self.objects: dict[ObjectKey, Any] = {}
         self.rejected: dict[ObjectKey, Rejected] = {}
+        self.live: dict[ObjectKey, Live] = {}
         self.changed: Callable[[float], None] = lambda _: None
         self.observe: Callable[[str, str], None] = lambda kind, event: None
         self._pending: dict[ObjectKey, Change] = {}
@@ -92,6 +105,7 @@ class ConfigStore:
 
     def remove(self, key: ObjectKey) -> None:
         self.rejected.pop(key, None)
+        self.live.pop(key, None)
         old = self.objects.pop(key, None)
         if old is not None:
             self.observe(key[0], "delete")

@@ -70,7 +70,7 @@ def answer(debug: Debug, name: str, query: Query) -> Any:
 
 def is_proxy(connection: Connection) -> bool:
     """Whether the client counts as a proxy in sync reports."""
-    return "PROXY_CONFIG" in connection.raw.metadata or connection.raw.type == "ztunnel"
+    return connection.is_proxy
 
 
 def rfc3339(seconds: float | None) -> str:

@@ -95,6 +95,8 @@ def istiod(
             debounce_after_s=_seconds("PILOT_DEBOUNCE_AFTER", 0.1),
             debounce_max_s=_seconds("PILOT_DEBOUNCE_MAX", 10.0),
             identity=os.environ.get("POD_NAME", "istiod"),
+            status=_switch("PILOT_ENABLE_STATUS", True),
+            analysis=_switch("PILOT_ENABLE_ANALYSIS", False),
         )
         _run(options)
     except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
@@ -107,6 +109,11 @@ def _seconds(variable: str, default: float) -> float:
 
     text = os.environ.get(variable)
     return Duration.parse(text).seconds if text else default
+
+
+def _switch(variable: str, default: bool) -> bool:
+    text = os.environ.get(variable, "").lower()
+    return text in ("1", "t", "true") if text else default
 
 
 def _run(options: ServerOptions) -> None:

@@ -29,7 +29,7 @@ from mizzen.istiod.config.store import ConfigStore
 from mizzen.istiod.debug.endpoints import Debug
 from mizzen.istiod.debug.http import controlz_routes, debug_routes
 from mizzen.istiod.debug.xds import XdsDebug
-from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
+from mizzen.istiod.server.duties import Duties
 from mizzen.istiod.server.grpc_ports import GrpcPorts, bind_ports
 from mizzen.istiod.server.http_ports import HttpPorts, monitoring_routes, ready_routes
 from mizzen.istiod.server.injection import InjectionSettings, inject_routes
@@ -48,12 +48,8 @@ from mizzen.kube import (
     CONNECTION_ERRORS,
     ApiError,
     Client,
-    Informers,
-    Key,
     KubeConfig,
-    WorkQueue,
     kubeconfig,
-    run_controller,
 )
 from mizzen.kube.kubeconfig import load_cert_chain
 
@@ -160,7 +156,9 @@ class Istiod:
         self._spawn(self._pushes.tidy(), "tidying")
         self._spawn(self._keep_ca(authority), "CA")
         if self.client is not None:
-            self._keep_cluster(self.client, authority)
+            duties = Duties(self.client, self.store, self.hub, authority, o, self.metrics)
+            for coroutine, name in duties.tasks():
+                self._spawn(coroutine, name)
         self._ready = True
         log.info("istiod is ready: %s", ", ".join(f"{name} {port}" for name, port in self.ports.items()))
 
@@ -259,14 +257,3 @@ class Istiod:
             self._grpc.use_certificate(chain, key)
         if self._https is not None:
             load_cert_chain(self._https, chain, key)
-
-    def _keep_cluster(self, client: Client, authority: Authority) -> None:
-        informers = Informers(client, missing_ok=True)
-        roots: WorkQueue[Key] = WorkQueue()
-        certificates = RootCertificates(client, informers, authority, roots)
-        self._spawn(run_controller(certificates, informers, queue=roots), "root certificates")
-        for resource in WEBHOOK_RESOURCES:
-            queue: WorkQueue[Key] = WorkQueue()
-            bundles = WebhookBundles(client, informers, authority, queue, resource, self.options.revision, self.metrics)
-            self._spawn(run_controller(bundles, informers, queue=queue), f"webhooks {resource}")
-        self._spawn(informers.run(), "informers")

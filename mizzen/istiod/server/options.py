@@ -13,6 +13,7 @@ import msgspec
 
 from mizzen.api.errors import UsageError
 from mizzen.kube import KubeConfig
+from mizzen.kube.lease import Timing
 
 
 class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,6 +40,9 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     debounce_after_s: float = 0.1
     debounce_max_s: float = 10.0
     identity: str = "istiod"
+    status: bool = True  # write the status of Istio's objects and the Gateway API's
+    analysis: bool = False  # and what analysis says of them
+    leases: Timing = Timing()
 
 
 def flag(name: str) -> str:

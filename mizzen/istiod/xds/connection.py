@@ -64,6 +64,18 @@ class Connection:
         return self.subscriptions.delta
 
     @property
+    def is_proxy(self) -> bool:
+        """Whether the client counts as a proxy in reports, and is no tool."""
+        return "PROXY_CONFIG" in self.raw.metadata or self.raw.type == "ztunnel"
+
+    @property
+    def settled(self) -> bool:
+        """Everything that the last publication means for the client has been sent, and answered (accepted or not)."""
+        if self._answers or self._sweep or not self.watches:
+            return False
+        return all(watch.status != "STALE" for watch in self.watches.values())
+
+    @property
     def watches(self) -> dict[str, Watch]:
         return self.subscriptions.watches
 

@@ -8,8 +8,8 @@ import pytest
 import yaml
 
 from mizzen.api.manifest import Document
-from mizzen.istioctl.analyze.analyzers import ANALYZERS
-from mizzen.istioctl.analyze.model import Mesh
+from mizzen.istiod.analysis.analyzers import ANALYZERS
+from mizzen.istiod.analysis.model import Mesh
 from tests.unit.api.rules import KINDS
 
 VERSIONS = {"Deployment": "apps/v1", "CustomResourceDefinition": "apiextensions.k8s.io/v1"}

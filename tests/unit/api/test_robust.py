@@ -15,8 +15,8 @@ from mizzen.api import manifest
 from mizzen.api.errors import Invalid
 from mizzen.api.kinds import decode, encode
 from mizzen.api.validation import inspect
-from mizzen.istioctl.analyze.analyzers import ANALYZERS
-from mizzen.istioctl.analyze.model import Mesh
+from mizzen.istiod.analysis.analyzers import ANALYZERS
+from mizzen.istiod.analysis.model import Mesh
 
 ANSWERS = Path(__file__).parents[2] / "answers"
 DOCUMENTS = [

@@ -46,12 +46,12 @@ def _operation(resource: Resource, verb: str, schema: Object, v3: bool, gvk: Obj
     if v3:
         out["responses"] = {code: {"description": "OK", "content": {MEDIA: {"schema": schema}}}}
         if verb in ("create", "update", "patch"):
-            media = PATCHES if verb == "patch" else ("*/*",)
+            media = _patches(resource) if verb == "patch" else ("*/*",)
             body = {"type": "object"} if verb == "patch" else schema
             out["requestBody"] = {"content": {one: {"schema": body} for one in media}, "required": True}
     else:
         out["responses"] = {code: {"description": "OK", "schema": schema}}
-        out["consumes"] = list(PATCHES) if verb == "patch" else ["*/*"]
+        out["consumes"] = list(_patches(resource)) if verb == "patch" else ["*/*"]
         out["produces"] = [MEDIA]
         if verb in ("create", "update", "patch"):
             body_schema = {"type": "object"} if verb == "patch" else schema
@@ -59,6 +59,11 @@ def _operation(resource: Resource, verb: str, schema: Object, v3: bool, gvk: Obj
     if parameters:
         out["parameters"] = parameters
     return out
+
+
+def _patches(resource: Resource) -> tuple[str, ...]:
+    """Media types of patches; kubectl takes the strategic one where it is offered, and custom objects do not take it."""
+    return PATCHES if resource.custom is None else tuple(one for one in PATCHES if "strategic" not in one)
 
 
 def paths_of(resource: Resource, definitions: Definitions, *, v3: bool) -> Object:

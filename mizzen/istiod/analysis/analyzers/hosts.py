@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mizzen.istioctl.analyze.model import NETWORKING, Mesh
+from mizzen.istiod.analysis.model import NETWORKING, Mesh
 
 DOMAIN = "svc.cluster.local"
 ALL, LOCAL = "*", "."

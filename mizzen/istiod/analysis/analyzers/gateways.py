@@ -10,8 +10,8 @@ from typing import Any
 
 from mizzen.api.istio.networking import ServerTLSSettings
 from mizzen.api.text import matches
-from mizzen.istioctl.analyze.analyzers.workloads import selects
-from mizzen.istioctl.analyze.model import NETWORKING, Mesh, Resource
+from mizzen.istiod.analysis.analyzers.workloads import selects
+from mizzen.istiod.analysis.model import NETWORKING, Mesh, Resource
 
 
 def selector_text(selector: Mapping[str, str]) -> str:

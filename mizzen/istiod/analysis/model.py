@@ -15,7 +15,7 @@ from mizzen.api.istio.mesh import MeshConfig, MeshNetworks
 from mizzen.api.kinds import ISTIO_KINDS, KINDS, decode, find
 from mizzen.api.manifest import Document
 from mizzen.api.shapes import shape
-from mizzen.istioctl.analyze.messages import BY_CODE, MessageType
+from mizzen.istiod.analysis.messages import BY_CODE, MessageType
 
 CLUSTER_WIDE = frozenset(kind.kind for kind in KINDS if not kind.namespaced)
 NETWORKING, SECURITY, TELEMETRY = "networking.istio.io", "security.istio.io", "telemetry.istio.io"

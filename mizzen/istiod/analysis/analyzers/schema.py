@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mizzen.api.validation import inspect
-from mizzen.istioctl.analyze.model import Mesh, Resource
+from mizzen.istiod.analysis.model import Mesh, Resource
 
 TOPICS = {"unreachable": "IST0130", "ineffective": "IST0131"}
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 from mizzen.api import mesh_config
 from mizzen.api.errors import Invalid
 from mizzen.api.text import is_prefix
-from mizzen.istioctl.analyze.analyzers.workloads import INJECT
-from mizzen.istioctl.analyze.model import Mesh, Resource
+from mizzen.istiod.analysis.analyzers.workloads import INJECT
+from mizzen.istiod.analysis.model import Mesh, Resource
 
 ANY = "Any"
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from mizzen.api.istio.networking import ClientTLSSettings, DestinationRuleSpec
 from mizzen.api.text import PROTOCOLS
-from mizzen.istioctl.analyze.analyzers.hosts import ALL, Hosts, scopes
-from mizzen.istioctl.analyze.analyzers.workloads import SYSTEM_NAMESPACES, is_control_plane, selects
-from mizzen.istioctl.analyze.model import NETWORKING, Mesh, Resource
+from mizzen.istiod.analysis.analyzers.hosts import ALL, Hosts, scopes
+from mizzen.istiod.analysis.analyzers.workloads import SYSTEM_NAMESPACES, is_control_plane, selects
+from mizzen.istiod.analysis.model import NETWORKING, Mesh, Resource
 
 # Ports that are taken for TCP whatever their name: SMTP, DNS, MySQL, MongoDB.
 WELL_KNOWN_TCP = frozenset({25, 53, 3306, 27017})

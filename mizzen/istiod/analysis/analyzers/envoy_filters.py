@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from mizzen.api.istio.networking import EnvoyConfigObjectPatch
-from mizzen.istioctl.analyze.model import NETWORKING, Mesh, Resource
+from mizzen.istiod.analysis.model import NETWORKING, Mesh, Resource
 
 REPLACEABLE = frozenset({"NETWORK_FILTER", "HTTP_FILTER", "VIRTUAL_HOST"})
 FIXED = frozenset({"ROUTE_CONFIGURATION", "HTTP_ROUTE"})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from mizzen.istioctl.analyze.analyzers import (
+from mizzen.istiod.analysis.analyzers import (
     cluster,
     envoy_filters,
     gateways,
@@ -15,7 +15,7 @@ from mizzen.istioctl.analyze.analyzers import (
     virtual_services,
     workloads,
 )
-from mizzen.istioctl.analyze.model import Analyzer
+from mizzen.istiod.analysis.model import Analyzer
 
 
 class Entry(NamedTuple):

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mizzen.istioctl.analyze.analyzers.gateways import selector_path, selector_text
-from mizzen.istioctl.analyze.analyzers.workloads import in_mesh, namespace_in_ambient, pod_in_ambient, selects
-from mizzen.istioctl.analyze.model import EXTENSIONS, NETWORKING, SECURITY, TELEMETRY, Mesh, Resource
+from mizzen.istiod.analysis.analyzers.gateways import selector_path, selector_text
+from mizzen.istiod.analysis.analyzers.workloads import in_mesh, namespace_in_ambient, pod_in_ambient, selects
+from mizzen.istiod.analysis.model import EXTENSIONS, NETWORKING, SECURITY, TELEMETRY, Mesh, Resource
 
 GATEWAY_NAME = "gateway.networking.k8s.io/gateway-name"
 

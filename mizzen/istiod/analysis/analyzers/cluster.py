@@ -11,8 +11,8 @@ from urllib.parse import urlsplit
 
 from mizzen.api.labels import from_message
 from mizzen.api.text import is_address
-from mizzen.istioctl.analyze.analyzers.workloads import INJECT, INJECTION, REVISION
-from mizzen.istioctl.analyze.model import GATEWAY_API, NETWORKING, SECURITY, Mesh, Resource
+from mizzen.istiod.analysis.analyzers.workloads import INJECT, INJECTION, REVISION
+from mizzen.istiod.analysis.model import GATEWAY_API, NETWORKING, SECURITY, Mesh, Resource
 
 ADMISSION = "admissionregistration.k8s.io"
 MINIMUM_CRDS = {

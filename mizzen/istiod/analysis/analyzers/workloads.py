@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from mizzen.api.labels import from_message
-from mizzen.istioctl.analyze.model import SECURITY, Mesh, Resource
+from mizzen.istiod.analysis.model import SECURITY, Mesh, Resource
 
 PROXY = "istio-proxy"
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
