@@ -1,7 +1,7 @@
 """Who a caller is: by its client certificate, or by a Kubernetes service-account token.
 
-Takes a grpc.aio context, gives SPIFFE identities; the first way that succeeds counts. Client certificates have
-been verified by the TLS layer already (tls.py tells their URI SANs); tokens are checked by TokenReview, or by
+Takes a call, gives SPIFFE identities; the first way that succeeds counts. Client certificates have been
+verified by the TLS layer already, and the call tells their URI SANs; tokens are checked by TokenReview, or by
 the issuer's public key when there is no API server. Not here: what an identity may do. Source: istiod's
 authenticators on port 15012: client certificate SPIFFE SAN, then Kubernetes JWT.
 """
@@ -12,7 +12,7 @@ import base64
 import json
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 from cryptography.exceptions import InvalidSignature
@@ -32,6 +32,13 @@ ACCOUNT_PREFIX = "system:serviceaccount:"
 
 class Unauthenticated(Exception):
     """No authenticator accepted the caller; the text says why each did not."""
+
+
+class Caller(Protocol):
+    """What is known of who calls: a gRPC call."""
+
+    uris: Sequence[str]
+    metadata: Mapping[str, str]
 
 
 class TokenReviewer(Protocol):
@@ -104,24 +111,17 @@ def account_of(username: str) -> tuple[str, str]:
 
 
 class Authenticator:
-    """certificates: a peer address → the URI SANs of its verified client certificate. tokens: None = tokens are
-    not accepted.
-    """
+    """tokens: None = tokens are not accepted."""
 
-    def __init__(
-        self,
-        trust_domain: Callable[[], str],
-        certificates: Callable[[str], Sequence[str]] = lambda peer: (),
-        tokens: TokenReviewer | None = None,
-    ) -> None:
-        self._trust_domain, self._certificates, self._tokens = trust_domain, certificates, tokens
+    def __init__(self, trust_domain: Callable[[], str], tokens: TokenReviewer | None = None) -> None:
+        self._trust_domain, self._tokens = trust_domain, tokens
 
-    async def identities(self, context: Any) -> tuple[str, ...]:
+    async def identities(self, call: Caller) -> tuple[str, ...]:
         """The caller's identities, never empty. Raises Unauthenticated."""
-        found = tuple(uri for uri in self._certificates(context.peer()) if uri.startswith("spiffe://"))
+        found = tuple(uri for uri in call.uris if uri.startswith("spiffe://"))
         if found:
             return found
-        return (await self.by_token(bearer(context.invocation_metadata() or ())),)
+        return (await self.by_token(bearer(call.metadata)),)
 
     async def by_token(self, token: str | None) -> str:
         """The identity that a token proves."""
@@ -133,15 +133,10 @@ class Authenticator:
         return str(Identity(self._trust_domain(), namespace, name))
 
 
-def bearer(metadata: Any) -> str | None:
+def bearer(metadata: Mapping[str, str]) -> str | None:
     """The token in gRPC metadata `authorization: Bearer <token>`."""
-    for name, value in metadata:
-        if name == "authorization":
-            text = value.decode() if isinstance(value, bytes) else value
-            scheme, _, token = text.partition(" ")
-            if scheme.lower() == "bearer" and token:
-                return str(token.strip())
-    return None
+    scheme, _, token = metadata.get("authorization", "").partition(" ")
+    return token.strip() if scheme.lower() == "bearer" and token else None
 
 
 def _fits(key: Any, algorithm: str, signed: bytes, proof: bytes) -> bool:

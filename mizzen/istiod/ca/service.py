@@ -10,11 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
+from google.protobuf.message import DecodeError
 
-from mizzen.istiod.ca.authenticate import Unauthenticated
+from mizzen.istiod.ca.authenticate import Caller, Unauthenticated
 from mizzen.istiod.ca.authority import Authority, TtlError
 from mizzen.istiod.ca.pki import CsrError
+from mizzen.istiod.rpc.call import Call, Method
+from mizzen.istiod.rpc.status import Refused, Status
 from mizzen.wire import istio_ca
 
 log = logging.getLogger(__name__)
@@ -24,48 +26,50 @@ Count = Callable[[str], None]
 
 
 class CertificateService:
-    """identities: from a grpc.aio context; raises Unauthenticated."""
+    """identities: of a caller; raises Unauthenticated."""
 
     def __init__(
         self,
         authority: Authority,
-        identities: Callable[[Any], Awaitable[tuple[str, ...]]],
+        identities: Callable[[Caller], Awaitable[tuple[str, ...]]],
         count: Count = lambda name: None,
     ) -> None:
         self._authority, self._identities, self._count = authority, identities, count
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        method = grpc.unary_unary_rpc_method_handler(
-            self.create_certificate,
-            request_deserializer=istio_ca.CertificateRequest.FromString,
-            response_serializer=lambda answer: answer.SerializeToString(),
-        )
-        return grpc.method_handlers_generic_handler(istio_ca.SERVICE, {istio_ca.METHOD: method})
+    def methods(self) -> dict[str, Method]:
+        """By path, for a gRPC server."""
+        return {istio_ca.FULL_METHOD: self._call}
 
-    async def create_certificate(self, request: Any, context: Any) -> Any:
+    async def _call(self, call: Call) -> None:
+        message = await call.read()
+        if message is None:
+            return
+        try:
+            request = istio_ca.CertificateRequest.FromString(message)
+        except DecodeError as error:
+            raise Refused(Status.INVALID_ARGUMENT, f"no CertificateRequest: {error}") from error
+        call.send((await self.create_certificate(request, call)).SerializeToString())
+
+    async def create_certificate(self, request: Any, call: Caller) -> Any:
+        """The answer to one request. Raises Refused."""
         self._count("citadel_server_csr_count")
         try:
-            identities = await self._identities(context)
+            identities = await self._identities(call)
         except Unauthenticated as error:
             self._count("citadel_server_authentication_failure_count")
-            await context.abort(grpc.StatusCode.UNAUTHENTICATED, f"request authenticate failure: {error}")
-            return None
+            raise Refused(Status.UNAUTHENTICATED, f"request authenticate failure: {error}") from error
         if request.metadata.fields.get("ImpersonatedIdentity"):
-            await context.abort(
-                grpc.StatusCode.UNAUTHENTICATED, "ImpersonatedIdentity: node accounts are not trusted here"
-            )
+            raise Refused(Status.UNAUTHENTICATED, "ImpersonatedIdentity: node accounts are not trusted here")
         if request.metadata.fields.get("CertSigner"):
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "CertSigner: external signers are not supported")
+            raise Refused(Status.INVALID_ARGUMENT, "CertSigner: external signers are not supported")
         try:
             chain = self._authority.issue(request.csr, identities, request.validity_duration)
         except CsrError as error:
             self._count("citadel_server_csr_parsing_err_count")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {error}")
-            return None
+            raise Refused(Status.INVALID_ARGUMENT, f"CSR signing error: {error}") from error
         except TtlError as error:
             self._count("citadel_server_csr_sign_err_count")
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, f"CSR signing error: {error}")
-            return None
+            raise Refused(Status.INVALID_ARGUMENT, f"CSR signing error: {error}") from error
         self._count("citadel_server_success_cert_issuance_count")
         log.info("issued a certificate to %s", ", ".join(identities))
         return istio_ca.CertificateResponse(cert_chain=chain)

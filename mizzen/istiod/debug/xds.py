@@ -14,7 +14,6 @@ import uuid
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-import grpc
 from envoy.service.discovery.v3 import discovery_pb2
 from envoy.service.status.v3 import csds_pb2
 from google.protobuf import any_pb2, json_format, struct_pb2
@@ -23,8 +22,8 @@ import mizzen
 from mizzen.istiod.ca import spiffe
 from mizzen.istiod.debug.config_dump import dumps
 from mizzen.istiod.debug.endpoints import Debug, DebugError, answer, is_proxy
+from mizzen.istiod.rpc.status import Refused, Status
 from mizzen.istiod.xds.connection import Connection
-from mizzen.istiod.xds.server import Refused
 from mizzen.istiod.xds.types import DEBUG
 
 SYNCZ, CONFIG_DUMP = DEBUG + "/syncz", DEBUG + "/config_dump"
@@ -48,11 +47,11 @@ class XdsDebug:
     def __call__(self, type_url: str, names: tuple[str, ...], identities: tuple[str, ...] | None, delta: bool) -> bytes:
         """One response. Raises Refused."""
         if delta:
-            raise Refused(grpc.StatusCode.UNIMPLEMENTED, f"{type_url}: debugging is state of the world only")
+            raise Refused(Status.UNIMPLEMENTED, f"{type_url}: debugging is state of the world only")
         try:
             resources = self._resources(type_url, names, identities)
         except DebugError as error:
-            code = grpc.StatusCode.NOT_FOUND if error.status == 404 else grpc.StatusCode.INVALID_ARGUMENT
+            code = Status.NOT_FOUND if error.status == 404 else Status.INVALID_ARGUMENT
             raise Refused(code, error.text) from error
         response = discovery_pb2.DiscoveryResponse(type_url=type_url, nonce=str(uuid.uuid4()), resources=resources)
         response.control_plane.identifier = self.identifier
@@ -69,9 +68,9 @@ class XdsDebug:
         if type_url != DEBUG:
             names = (type_url.removeprefix(DEBUG + "/"),)
         elif len(names) != 1:
-            raise Refused(grpc.StatusCode.INVALID_ARGUMENT, "exactly one debug request is required")
+            raise Refused(Status.INVALID_ARGUMENT, "exactly one debug request is required")
         if identities is not None and not identities:
-            raise Refused(grpc.StatusCode.UNAUTHENTICATED, "debugging needs a verified identity")
+            raise Refused(Status.UNAUTHENTICATED, "debugging needs a verified identity")
         return [self._body(names[0], namespace)]
 
     def _body(self, path: str, namespace: str | None) -> Any:
@@ -79,7 +78,7 @@ class XdsDebug:
         query = dict(parse_qsl(parts.query, keep_blank_values=True))
         if namespace is not None:
             if parts.path not in OWN_NAMESPACE_ONLY:
-                raise Refused(grpc.StatusCode.PERMISSION_DENIED, f"{parts.path} is for the system namespace only")
+                raise Refused(Status.PERMISSION_DENIED, f"{parts.path} is for the system namespace only")
             self._may_see(namespace, self._debug.connection(query))
         value = answer(self._debug, parts.path, query)
         text = value if isinstance(value, str) else json.dumps(value)

@@ -5,50 +5,27 @@ Takes the hub, the authority and an authenticator; starts servers and says which
 
 from __future__ import annotations
 
-import asyncio
-import logging
 import socket
+from pathlib import Path
 from typing import Any, NamedTuple
 
-import grpc
-
 from mizzen.api.errors import UsageError
-from mizzen.istiod.ca.authenticate import Authenticator, Unauthenticated
+from mizzen.istiod.ca.authenticate import Authenticator, Caller, Unauthenticated
 from mizzen.istiod.ca.authority import Authority
 from mizzen.istiod.ca.service import CertificateService
+from mizzen.istiod.rpc.call import Method
+from mizzen.istiod.rpc.server import GrpcServer, server_context
+from mizzen.istiod.rpc.status import Refused, Status
 from mizzen.istiod.server.metrics import Metrics
-from mizzen.istiod.server.options import ServerOptions, bind, flag, split_address
-from mizzen.istiod.server.tls import TlsRelay, server_context
+from mizzen.istiod.server.options import ServerOptions, bind, flag
 from mizzen.istiod.xds.hub import Hub
-from mizzen.istiod.xds.server import AdsService, Debug, ReadsSecrets, Refused
-
-log = logging.getLogger(__name__)
-
-MAX_RECEIVE = 4 << 20  # ISTIO_GPRC_MAXRECVMSGSIZE
-SETTINGS = (
-    ("grpc.max_receive_message_length", MAX_RECEIVE),
-    ("grpc.max_send_message_length", -1),
-    ("grpc.so_reuseport", 0),
-    ("grpc.http2.min_recv_ping_interval_without_data_ms", 5_000),
-    ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.keepalive_time_ms", 30_000),
-    ("grpc.keepalive_timeout_ms", 10_000),
-    ("grpc.http2.max_pings_without_data", 0),
-    ("grpc.max_concurrent_streams", 100_000),
-)
-
-
-class BoundGrpc(NamedTuple):
-    """A gRPC server that has its port and serves nothing yet."""
-
-    server: Any
-    port: int
+from mizzen.istiod.xds.server import AdsService, Debug, ReadsSecrets
 
 
 class BoundPorts(NamedTuple):
     """The two ports, None for one that is not to be served."""
 
-    plaintext: BoundGrpc | None
+    plaintext: socket.socket | None
     secure: socket.socket | None
 
 
@@ -60,16 +37,21 @@ def bind_ports(options: ServerOptions) -> BoundPorts:
     )
 
 
-def bind_grpc(name: str, address: str) -> BoundGrpc:
-    """A server on HOST:PORT, or on a socket file: unix:PATH."""
+def bind_grpc(name: str, address: str) -> socket.socket:
+    """A socket on HOST:PORT, or a socket file: unix:PATH. What an earlier run left there is replaced."""
     if not address.startswith("unix:"):
-        host, port = split_address(address)
-        address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    server = grpc.aio.server(options=SETTINGS)
+        return bind(name, address)
+    path = Path(address.removeprefix("unix:"))
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        return BoundGrpc(server, server.add_insecure_port(address))
-    except RuntimeError as error:
-        raise UsageError(f"{flag(name)} {address}: cannot listen there (is the port taken?)") from error
+        if path.is_socket():
+            path.unlink()
+        listener.bind(str(path))
+    except OSError as error:
+        listener.close()
+        raise UsageError(f"{flag(name)} {address}: {error.strerror}") from error
+    listener.listen(1024)
+    return listener
 
 
 async def no_identity(_: Any) -> None:
@@ -91,49 +73,41 @@ class GrpcPorts:
     ) -> None:
         self._options, self._hub, self._authority, self._metrics = options, hub, authority, metrics
         self._debug = debug
-        self._tokens = tokens
         self._reads_secrets = reads_secrets
-        self._servers: list[Any] = []
-        self._relay: TlsRelay | None = None
-        self.authenticator = Authenticator(lambda: authority.trust_domain, self._certificates, tokens)
+        self._servers: list[GrpcServer] = []
+        self.authenticator = Authenticator(lambda: authority.trust_domain, tokens)
         self.ports: dict[str, int] = {}
 
     async def start(self, ports: BoundPorts, chain: bytes, key: bytes) -> None:
         if ports.plaintext is not None:
-            handlers = [AdsService(self._hub, no_identity, self._debug).handler()]
+            methods = AdsService(self._hub, no_identity, self._debug).methods()
             if ports.secure is None:
-                handlers.append(self._certificate_service())
-            self.ports["grpc"] = await self._serve(ports.plaintext, handlers)
+                methods |= self._certificates()
+            self.ports["grpc"] = await self._serve(methods).start(ports.plaintext)
         if ports.secure is not None:
             ads = AdsService(self._hub, self._identities, self._debug, self._reads_secrets)
-            inner = bind_grpc("secure_grpc", "127.0.0.1:0")
-            self._relay = TlsRelay(await self._serve(inner, [ads.handler(), self._certificate_service()]))
+            server = self._serve({**ads.methods(), **self._certificates()})
             context = server_context(chain, key, self._authority.roots)
-            self.ports["secure_grpc"] = await self._relay.start(ports.secure, context)
+            self.ports["secure_grpc"] = await server.start(ports.secure, context)
 
     def use_certificate(self, chain: bytes, key: bytes) -> None:
-        if self._relay is not None:
-            self._relay.replace(chain, key, self._authority.roots)
+        for server in self._servers:
+            server.replace(chain, key, self._authority.roots)
 
     async def stop(self) -> None:
-        if self._relay is not None:
-            await self._relay.stop()
-        await asyncio.gather(*(server.stop(0.2) for server in self._servers))
+        for server in self._servers:
+            await server.stop()
 
-    def _certificate_service(self) -> grpc.GenericRpcHandler:
-        return CertificateService(self._authority, self.authenticator.identities, self._metrics.add).handler()
+    def _serve(self, methods: dict[str, Method]) -> GrpcServer:
+        server = GrpcServer(methods)
+        self._servers.append(server)
+        return server
 
-    def _certificates(self, peer: str) -> Any:
-        return self._relay.certificates(peer) if self._relay is not None else ()
+    def _certificates(self) -> dict[str, Method]:
+        return CertificateService(self._authority, self.authenticator.identities, self._metrics.add).methods()
 
-    async def _identities(self, context: Any) -> tuple[str, ...]:
+    async def _identities(self, call: Caller) -> tuple[str, ...]:
         try:
-            return await self.authenticator.identities(context)
+            return await self.authenticator.identities(call)
         except Unauthenticated as error:
-            raise Refused(grpc.StatusCode.UNAUTHENTICATED, f"authentication failure: {error}") from error
-
-    async def _serve(self, bound: BoundGrpc, handlers: list[grpc.GenericRpcHandler]) -> int:
-        bound.server.add_generic_rpc_handlers(tuple(handlers))
-        await bound.server.start()
-        self._servers.append(bound.server)
-        return bound.port
+            raise Refused(Status.UNAUTHENTICATED, f"authentication failure: {error}") from error

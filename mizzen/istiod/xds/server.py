@@ -1,8 +1,8 @@
 """The ADS service over gRPC: moves requests into connections and their responses out; decides nothing about resources.
 
-Takes a hub and an authenticator; gives the generic handler for grpc.aio servers, which may be added to several
-(plaintext and TLS ports). Not here: subscription rules, resources, credentials. Source:
-envoy.service.discovery.v3.AggregatedDiscoveryService.
+Takes a hub and an authenticator; gives methods for gRPC servers (plaintext and TLS ports). What a stream needs when all
+is well, acknowledgements and pushes, runs in callbacks; its task only wakes for the rest. Not here: subscription
+rules, resources, credentials. Source: envoy.service.discovery.v3.AggregatedDiscoveryService.
 """
 
 from __future__ import annotations
@@ -12,11 +12,13 @@ import logging
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-import grpc
 from envoy.service.discovery.v3 import discovery_pb2
+from google.protobuf.message import DecodeError
 
 from mizzen.api.errors import PeerError
 from mizzen.istiod.node import Node, from_xds
+from mizzen.istiod.rpc.call import Call, Method
+from mizzen.istiod.rpc.status import Refused, Status
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.subscription import Request
@@ -24,23 +26,10 @@ from mizzen.istiod.xds.types import HEALTH, SDS, is_debug, short_name
 
 log = logging.getLogger(__name__)
 
-# gRPC copies what it is given until the peer takes it: large responses take turns, so that not every proxy's is held at
-# once.
-LARGE, LARGE_AT_ONCE, TURN_S = 256 << 10, 16, 1.0
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
-END = grpc.aio.EOF
 
-
-class Refused(Exception):
-    """The stream is ended with this status."""
-
-    def __init__(self, code: grpc.StatusCode, details: str) -> None:
-        super().__init__(details)
-        self.code, self.details = code, details
-
-
-Authenticate = Callable[[Any], Awaitable[tuple[str, ...] | None]]
-"""From a grpc.aio context: the SPIFFE identities proven, () for none, None on a port without authentication."""
+Authenticate = Callable[[Call], Awaitable[tuple[str, ...] | None]]
+"""From a call: the SPIFFE identities proven, () for none, None on a port without authentication."""
 ReadsSecrets = Callable[[str | None], Awaitable[bool]]
 """Whether an identity may be served Secrets; a server that is given none serves none."""
 Debug = Callable[[str, tuple[str, ...], tuple[str, ...] | None, bool], bytes]
@@ -57,59 +46,36 @@ class AdsService:
         debug: Debug | None = None,
         reads_secrets: ReadsSecrets | None = None,
     ) -> None:
-        self._hub, self._authenticate, self._debug = hub, authenticate, debug
-        self._reads_secrets = reads_secrets
-        self._turns = asyncio.Semaphore(LARGE_AT_ONCE)
+        self.hub, self.debug, self.reads_secrets = hub, debug, reads_secrets
+        self._authenticate = authenticate
 
-    def handler(self) -> grpc.GenericRpcHandler:
-        """What a grpc.aio server is given. Responses are bytes already."""
-        whole = grpc.stream_stream_rpc_method_handler(
-            self._whole, request_deserializer=discovery_pb2.DiscoveryRequest.FromString
-        )
-        delta = grpc.stream_stream_rpc_method_handler(
-            self._delta, request_deserializer=discovery_pb2.DeltaDiscoveryRequest.FromString
-        )
-        methods = {"StreamAggregatedResources": whole, "DeltaAggregatedResources": delta}
-        return grpc.method_handlers_generic_handler(SERVICE, methods)
+    def methods(self) -> dict[str, Method]:
+        """By path, for a gRPC server."""
+        return {
+            f"/{SERVICE}/StreamAggregatedResources": lambda call: self._serve(call, delta=False),
+            f"/{SERVICE}/DeltaAggregatedResources": lambda call: self._serve(call, delta=True),
+        }
 
-    async def _whole(self, _: Any, context: Any) -> None:
-        await self._serve(context, delta=False)
-
-    async def _delta(self, _: Any, context: Any) -> None:
-        await self._serve(context, delta=True)
-
-    async def _serve(self, context: Any, delta: bool) -> None:
+    async def _serve(self, call: Call, delta: bool) -> None:
         try:
-            stream = Stream(self._hub, context, delta, self._debug, self._reads_secrets, self._turns)
-            await stream.run(await self._authenticate(context))
-        except Refused as refused:
-            await context.abort(refused.code, refused.details)
+            await Stream(self, call, delta).run(await self._authenticate(call))
         except PeerError as error:
-            await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(error))
+            raise Refused(Status.INVALID_ARGUMENT, str(error)) from error
 
 
 class Stream:
-    """One stream's two directions: a task that reads, and the writer, which is the RPC's own."""
+    """One stream: a task that reads what takes time, and callbacks for everything else."""
 
-    def __init__(
-        self,
-        hub: Hub,
-        context: Any,
-        delta: bool,
-        debug: Debug | None,
-        reads_secrets: ReadsSecrets | None,
-        turns: asyncio.Semaphore,
-    ) -> None:
-        self._turns = turns
-        self._hub, self._context, self._delta, self._debug = hub, context, delta, debug
-        self._reads_secrets = reads_secrets
-        self._wake = asyncio.Event()
-        self._ended = False
-        self._debug_answers: list[bytes] = []
+    def __init__(self, service: AdsService, call: Call, delta: bool) -> None:
+        self._service, self._call, self._delta = service, call, delta
+        self._hub = service.hub
+        self._parse = (discovery_pb2.DeltaDiscoveryRequest if delta else discovery_pb2.DiscoveryRequest).FromString
+        self._connection: Connection | None = None
+        self._scheduled = False
 
     async def run(self, identities: tuple[str, ...] | None) -> None:
         if not self._hub.ready:
-            raise Refused(grpc.StatusCode.UNAVAILABLE, "server is not ready to serve discovery information")
+            raise Refused(Status.UNAVAILABLE, "server is not ready to serve discovery information")
         first = await self._first()
         if first is None:
             return
@@ -118,23 +84,20 @@ class Stream:
             return
         node = from_xds(first.node)
         identity = authorize(node, identities)
-        connection = self._hub.connect(node, identity, self._context.peer(), self._delta)
-        connection.wake = self._wake.set
+        connection = self._hub.connect(node, identity, self._call.peer, self._delta)
+        self._connection = connection
         log.info("ADS: new %sconnection %s", "delta " if self._delta else "", connection.id)
-        await self._ask_secrets(connection, first)
-        self._take(connection, first)
-        reader = asyncio.create_task(self._read(connection), name=f"ads reader {connection.id}")
+        connection.wake, self._call.on_writable, self._call.quick = self._wake, self._pump, self._quick
         try:
-            await self._write(connection)
-            await reader  # ended: its error is ours
+            await self._follow(connection, first)
         finally:
-            reader.cancel()
+            self._connection = None
             self._hub.disconnect(connection)
             log.info("ADS: connection %s terminated", connection.id)
 
     async def _first(self) -> Any:
         """The first request that is no health report; it must name the node. None when the client left before."""
-        while (message := await self._context.read()) is not END:
+        while (message := await self._read()) is not None:
             if message.type_url == HEALTH:
                 continue
             if not message.node.id:
@@ -142,19 +105,41 @@ class Stream:
             return message
         return None
 
-    async def _read(self, connection: Connection) -> None:
+    async def _read(self) -> Any:
+        raw = await self._call.read()
+        if raw is None:
+            return None
         try:
-            while (message := await self._context.read()) is not END:
-                await self._ask_secrets(connection, message)
-                self._take(connection, message)
-        finally:
-            self._ended = True
-            self._wake.set()
+            return self._parse(raw)
+        except DecodeError as error:
+            raise PeerError(f"no discovery request: {error}") from error
+
+    async def _follow(self, connection: Connection, message: Any) -> None:
+        """Take requests in until the client has no more."""
+        while message is not None:
+            await self._ask_secrets(connection, message)
+            self._take(connection, message)
+            message = await self._read()
 
     async def _ask_secrets(self, connection: Connection, message: Any) -> None:
         """Before secrets are subscribed to: may the proxy have them?"""
-        if message.type_url == SDS and not message.response_nonce and self._reads_secrets is not None:
-            self._hub.may_read_secrets(connection, await self._reads_secrets(connection.identity))
+        may = self._service.reads_secrets
+        if message.type_url == SDS and not message.response_nonce and may is not None:
+            self._hub.may_read_secrets(connection, await may(connection.identity))
+
+    def _quick(self, raw: bytes) -> bool:
+        """Take a message in that the task need not wake for; whether it was one."""
+        connection = self._connection
+        if connection is None:
+            return False
+        try:
+            message = self._parse(raw)
+        except DecodeError:
+            return False
+        if message.type_url == SDS or message.HasField("error_detail"):
+            return False
+        self._take(connection, message)
+        return True
 
     def _take(self, connection: Connection, message: Any) -> None:
         if message.type_url == HEALTH:
@@ -176,37 +161,35 @@ class Stream:
             while connection.subscriptions.expired:
                 self._hub.observer.expired(connection.subscriptions.expired.popitem()[0])
 
-    async def _write(self, connection: Connection) -> None:
-        while not self._ended:
-            self._wake.clear()
-            while not self._ended and (message := connection.next_message()) is not None:
-                if len(message) < LARGE:
-                    await self._context.write(message)
-                else:
-                    await self._write_large(message)
-            await self._wake.wait()
+    def _wake(self) -> None:
+        if not self._scheduled:
+            self._scheduled = True
+            asyncio.get_running_loop().call_soon(self._pump)
 
-    async def _write_large(self, message: bytes) -> None:
-        """Write in turn; a proxy that does not read gives its turn up after TURN_S and holds only itself back."""
-        async with self._turns:
-            writing = asyncio.ensure_future(self._context.write(message))
-            try:
-                await asyncio.wait([writing], timeout=TURN_S)
-            except asyncio.CancelledError:
-                writing.cancel()
-                raise
-        await writing
+    def _pump(self) -> None:
+        """Send what there is, as far as the client takes it."""
+        self._scheduled = False
+        connection = self._connection
+        if connection is None:
+            return
+        try:
+            while self._call.writable and (message := connection.next_message()) is not None:
+                self._call.send(message)
+        except Exception:  # our bug, in one stream: the others go on
+            log.exception("ADS: pushing to %s", connection.id)
+            self._call.finish(Status.INTERNAL, "internal error")
 
     async def _debug_only(self, first: Any, identities: tuple[str, ...] | None) -> None:
         """A stream of a debugging tool: each request is answered on its own, nothing is pushed."""
         message: Any = first
-        while message is not END and message is not None:
+        debug = self._service.debug
+        while message is not None:
             if is_debug(message.type_url) and not message.response_nonce and not message.HasField("error_detail"):
-                if self._debug is None:
-                    raise Refused(grpc.StatusCode.UNIMPLEMENTED, "no debug generator")
+                if debug is None:
+                    raise Refused(Status.UNIMPLEMENTED, "no debug generator")
                 names = message.resource_names_subscribe if self._delta else message.resource_names
-                await self._context.write(self._debug(message.type_url, tuple(names), identities, self._delta))
-            message = await self._context.read()
+                self._call.send(debug(message.type_url, tuple(names), identities, self._delta))
+            message = await self._read()
 
 
 def _acknowledges(message: Any) -> bool:
@@ -256,7 +239,7 @@ def authorize(node: Node, identities: tuple[str, ...] | None) -> str | None:
         if parts[2] == node.namespace and node.service_account in ("", parts[4]):
             return identity
     raise Refused(
-        grpc.StatusCode.PERMISSION_DENIED,
+        Status.PERMISSION_DENIED,
         f"authorization failed: no identities ({', '.join(identities) or 'none'}) matched"
         f" {node.namespace}/{node.service_account}",
     )

@@ -19,6 +19,8 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from mizzen.api.istio.mesh import MeshConfig
 from mizzen.istiod.node import Node
 from mizzen.istiod.objects import Change
+from mizzen.istiod.rpc.server import GrpcServer
+from mizzen.istiod.server.options import bind
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.server import AdsService
@@ -66,10 +68,8 @@ class Server:
         async def who(_: Any) -> tuple[str, ...] | None:
             return self.identities
 
-        self.server = grpc.aio.server(handlers=[AdsService(self.hub, who).handler()])
-        port = self.server.add_insecure_port("127.0.0.1:0")
-        await self.server.start()
-        return f"127.0.0.1:{port}"
+        self.server = GrpcServer(AdsService(self.hub, who).methods())
+        return f"127.0.0.1:{await self.server.start(bind('grpc', '127.0.0.1:0'))}"
 
     def publish(self) -> None:
         """A change of something that any resource may depend on."""
@@ -82,7 +82,7 @@ async def server() -> AsyncIterator[Server]:
     one.address = await one.start()  # type: ignore[attr-defined]
     one.hub.publish(one.snapshot, [])
     yield one
-    await one.server.stop(0)
+    await one.server.stop()
 
 
 @pytest.fixture
@@ -261,9 +261,8 @@ async def test_secrets_only_for_those_who_may_list_them(allowed: bool) -> None:
 
     hub = Hub(secrets)
     hub.publish(Snapshot.build([], MeshConfig()), [])
-    grpc_server = grpc.aio.server(handlers=[AdsService(hub, who, reads_secrets=may).handler()])
-    port = grpc_server.add_insecure_port("127.0.0.1:0")
-    await grpc_server.start()
+    grpc_server = GrpcServer(AdsService(hub, who, reads_secrets=may).methods())
+    port = await grpc_server.start(bind("grpc", "127.0.0.1:0"))
     try:
         async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
             c = client(channel, True)
@@ -274,14 +273,10 @@ async def test_secrets_only_for_those_who_may_list_them(allowed: bool) -> None:
             assert list(answer.removed_resources) == ([] if allowed else ["kubernetes://cert"])
             assert asked == ["spiffe://cluster.local/ns/shop/sa/web"]
     finally:
-        await grpc_server.stop(0)
+        await grpc_server.stop()
 
 
-async def test_a_proxy_that_does_not_read_holds_only_itself_back(
-    server: Server, channel: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Large responses take turns; there is one turn here, and a sleeper that would keep it."""
-    monkeypatch.setattr("mizzen.istiod.xds.server.TURN_S", 0.05)
+async def test_a_proxy_that_does_not_read_holds_only_itself_back(server: Server, channel: Any) -> None:
     large = "x" * (1 << 20)
     server.world.clusters = {f"{large}{n}": 1 for n in range(8)}  # 8 MB: more than flow control lets through
     options = [
