@@ -36,7 +36,9 @@ class Decoder:
         """The fields of a block. Raises HpackError."""
         try:
             return [(field[0], field[1]) for field in self._core.decode(block, True)]
-        except Exception as error:  # the core raises its own types for each way to be wrong
+        except BaseException as error:  # the core raises its own types for each way to be wrong, and may panic
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
             raise HpackError(type(error).__name__) from error
 
 

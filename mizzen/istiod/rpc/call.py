@@ -69,10 +69,16 @@ class Call:
         self._consumed(len(message))
         return message
 
-    @property
     def writable(self) -> bool:
-        """Whether what was sent has all been handed to the transport, and that is not full."""
-        return not self.over and not self._stream.parts and not self._connection.full
+        """Whether what was sent has all been handed to the transport, and that is not full; if not, `on_writable` is
+        called once when it has become so.
+        """
+        if self.over:
+            return False
+        if not self._stream.parts and not self._connection.full:
+            return True
+        self._connection.waiting[self] = None
+        return False
 
     def send(self, message: bytes) -> None:
         """Queue a message. Nothing happens once the call is over."""
@@ -187,6 +193,7 @@ class Connection(asyncio.Protocol):
         self._joined = False
         self._flushing = False
         self._calls: set[Call] = set()
+        self.waiting: dict[Call, None] = {}  # calls that have more to send, in turn
 
     # asyncio.Protocol
 
@@ -225,8 +232,12 @@ class Connection(asyncio.Protocol):
     def resume_writing(self) -> None:
         self.full = False
         self.flush()
-        for call in list(self._calls):
-            if call.writable:
+        for _ in range(len(self.waiting)):
+            if self.full or not self.waiting:
+                break
+            call = next(iter(self.waiting))
+            del self.waiting[call]
+            if call.writable():  # else it waits for its own window, again
                 call.on_writable()
 
     def flush(self) -> None:
@@ -282,9 +293,13 @@ class Connection(asyncio.Protocol):
             return
         self._calls.add(call)
         call.task = asyncio.create_task(run(method, call), name=f"gRPC {call.path} of {self.peer}")
-        call.task.add_done_callback(lambda _: self._calls.discard(call))
+        call.task.add_done_callback(lambda _: self._forget(call))
         if end:
             call.end()
+
+    def _forget(self, call: Call) -> None:
+        self._calls.discard(call)
+        self.waiting.pop(call, None)
 
     def received(self, stream: H2Stream, data: bytes, end: bool) -> None:
         if stream.app is not None:
@@ -295,7 +310,8 @@ class Connection(asyncio.Protocol):
             stream.app.lost()
 
     def drained(self, stream: H2Stream) -> None:
-        if stream.app is not None and not self.full:
+        if not self.full and stream.app in self.waiting:
+            del self.waiting[stream.app]
             stream.app.on_writable()
 
 

@@ -173,7 +173,7 @@ class Stream:
         if connection is None:
             return
         try:
-            while self._call.writable and (message := connection.next_message()) is not None:
+            while self._call.writable() and (message := connection.next_message()) is not None:
                 self._call.send(message)
         except Exception:  # our bug, in one stream: the others go on
             log.exception("ADS: pushing to %s", connection.id)

@@ -103,6 +103,8 @@ class Decoder:
         """The fields of a block. Raises CodecError: the connection cannot go on."""
         try:
             return [(field[0], field[1]) for field in self._core.decode(block, True)]
-        except Exception as error:  # the core raises its own types for each way to be wrong
+        except BaseException as error:  # the core raises its own types for each way to be wrong, and may panic
             name = type(error).__name__
+            if not isinstance(error, Exception) and name != "PanicException":
+                raise
             raise CodecError("http2.too_large_headers" if "Oversized" in name else "http2.compression_error") from error
