@@ -22,6 +22,7 @@ from mizzen.api.errors import UsageError
 from mizzen.istiod.server.istiod import Istiod
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.kube.client import Client
+from mizzen.kube.controller import run_controller
 from mizzen.kube.errors import CONNECTION_ERRORS, ApiError
 from mizzen.kube.informer import Informers
 from mizzen.kube.kubeconfig import load
@@ -33,6 +34,7 @@ from mizzen.runtime.scheduler.scheduler import Scheduler
 from mizzen.up import install
 from mizzen.up.apply import apply, documents, objects
 from mizzen.up.home import Home
+from mizzen.up.load_balancers import LoadBalancerController
 from mizzen.up.network import Addresses
 from mizzen.up.node import NodeAgent
 
@@ -96,6 +98,8 @@ class Up:
         informers = Informers(self.client)
         self._spawn(informers.run(), "informers")
         self._spawn(run_controllers(self.client, root_pem, informers, api.sign), "controllers")
+        balancers = LoadBalancerController(self.client, informers, self.addresses.services)
+        self._spawn(run_controller(balancers, informers), "load balancers")
         self._spawn(Scheduler(self.client, informers).run(), "scheduler")
         await self._istiod()
         await asyncio.gather(*(self._put(obj) for obj in install.webhooks(self.plan)))

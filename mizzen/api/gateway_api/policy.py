@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from lightkube.models.meta_v1 import ObjectMeta
-from msgspec import Meta
+from msgspec import Meta, field
 
 from mizzen.api.gateway_api.common import (
     Condition,
@@ -75,7 +75,7 @@ class BackendTLSPolicyValidation(Message):
 
     hostname: Hostname
     ca_certificate_refs: Annotated[tuple[LocalObjectReference, ...], Meta(max_length=8)] = ()
-    well_known_ca_certificates: str | None = None
+    well_known_ca_certificates: str | None = field(default=None, name="wellKnownCACertificates")
     subject_alt_names: Annotated[tuple[SubjectAltName, ...], Meta(max_length=5)] = ()
 
 

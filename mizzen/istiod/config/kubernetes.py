@@ -13,6 +13,7 @@ from typing import Any
 
 from mizzen.api import kinds
 from mizzen.istiod.config.store import ConfigStore, Live, rough_key
+from mizzen.istiod.gateway_api import parameters as gateway_parameters
 from mizzen.kube import Change, Client, Informer, Object, Resource
 from mizzen.kube.resource import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
 
@@ -34,7 +35,7 @@ KUBERNETES: tuple[Resource, ...] = (
 IGNORED_SECRETS = frozenset(
     {"helm.sh/release.v1", "kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 )
-CONFIG_MAP_KEYS = frozenset({"ca.crt", "cacert", "mesh", "meshNetworks", "values", "config"})
+CONFIG_MAP_KEYS = frozenset({"ca.crt", "cacert", "mesh", "meshNetworks", "values", "config"}) | gateway_parameters.KEYS
 POD_SPEC = ("serviceAccountName", "nodeName", "hostNetwork", "hostname", "subdomain")
 POD_STATUS = ("phase", "podIP", "podIPs", "conditions", "hostIP")
 CONTAINER = ("name", "ports", "image")

@@ -7,17 +7,20 @@ is each revision's own has the revision in the name. Not here: the duties.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterator
 from typing import Any
 
 from mizzen.istiod.ca.authority import Authority
 from mizzen.istiod.config.store import ConfigStore
 from mizzen.istiod.objects import Change
 from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
+from mizzen.istiod.server.gateways import GatewayClasses, GatewayProxies
+from mizzen.istiod.server.injection import InjectionSettings
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.istiod.status.analysis import Analysis
 from mizzen.istiod.status.blame import note
+from mizzen.istiod.status.gateway_reporter import GatewayReporter
 from mizzen.istiod.status.reporter import IstioReporter
 from mizzen.istiod.status.writer import StatusWriter
 from mizzen.istiod.xds.connection import Connection
@@ -42,11 +45,15 @@ class Duties:
         authority: Authority,
         options: ServerOptions,
         metrics: Metrics,
+        injection: InjectionSettings,
     ) -> None:
+        self._injection = injection
         self._client, self._store, self._hub = client, store, hub
         self._authority, self._options, self._metrics = authority, options, metrics
+        self._settings_changed: list[Callable[[], None]] = []
         self._writer = StatusWriter(client, store)
         self._status = IstioReporter(hub, store, self._writer)
+        self._gateways = GatewayReporter(hub, store, self._writer, options.domain)
         self._analysis = Analysis(store, self._status.analysed)
         hub.published, hub.rejected = self._published, self._refused
 
@@ -63,9 +70,33 @@ class Duties:
                 self._client, informers, self._authority, queue, resource, options.revision, self._metrics
             )
             yield run_controller(bundles, informers, queue=queue), f"webhooks {resource}"
+        yield self._gateway_proxies(informers)
         if options.status:
             yield self._election(STATUS).run(self._keep_status), "status"
+            yield self._election(GATEWAY_STATUS).run(self._gateways.run), "status of gateways"
         yield informers.run(), "informers"
+
+    def _gateway_proxies(self, informers: Informers) -> Task:
+        o = self._options
+        classes: WorkQueue[Key] = WorkQueue()
+        proxies: WorkQueue[Key] = WorkQueue()
+        kinds = GatewayClasses(self._client, informers, classes)
+        made = GatewayProxies(
+            self._client,
+            informers,
+            proxies,
+            self._injection.current,
+            lambda: frozenset({o.revision}),
+            o.system_namespace,
+        )
+        self._settings_changed.append(made.every)
+
+        async def lead() -> None:
+            async with asyncio.TaskGroup() as tasks:
+                tasks.create_task(run_controller(kinds, informers, queue=classes), name="istiod gateway classes")
+                tasks.create_task(run_controller(made, informers, queue=proxies), name="istiod gateway proxies")
+
+        return self._election(GATEWAY_DEPLOYMENT, each_revision=True).run(lead), "gateway proxies"
 
     async def _keep_status(self) -> None:
         """What analysis finds is written by who writes statuses, so both are one duty."""
@@ -81,6 +112,10 @@ class Duties:
 
     def _published(self, changes: Collection[Change]) -> None:
         self._status.published(changes)
+        self._gateways.published(changes)
+        if any(change.kind in ("Mesh", "ConfigMap") for change in changes):
+            for told in self._settings_changed:
+                told()
         if self._options.analysis:
             self._analysis.published(changes)
 

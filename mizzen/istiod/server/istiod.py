@@ -94,6 +94,9 @@ class Istiod:
             Debounce(options.debounce_after_s, options.debounce_max_s),
             self.metrics,
         )
+        self._injection = InjectionSettings(
+            self.store, lambda: self._mesh.mesh, options.system_namespace, options.revision
+        )
         addresses = {
             "http": options.http_addr,
             "monitoring": options.monitoring_addr,
@@ -156,7 +159,7 @@ class Istiod:
         self._spawn(self._pushes.tidy(), "tidying")
         self._spawn(self._keep_ca(authority), "CA")
         if self.client is not None:
-            duties = Duties(self.client, self.store, self.hub, authority, o, self.metrics)
+            duties = Duties(self.client, self.store, self.hub, authority, o, self.metrics, self._injection)
             for coroutine, name in duties.tasks():
                 self._spawn(coroutine, name)
         self._ready = True
@@ -225,9 +228,7 @@ class Istiod:
         return serving_names(o.system_namespace, o.revision, (*o.serving_names, "localhost", "127.0.0.1"))
 
     def _webhook_routes(self) -> list[Any]:
-        o = self.options
-        settings = InjectionSettings(self.store, lambda: self._mesh.mesh, o.system_namespace, o.revision)
-        return [*inject_routes(settings, self.store, self.metrics), *validate_routes(inspect, self.metrics)]
+        return [*inject_routes(self._injection, self.store, self.metrics), *validate_routes(inspect, self.metrics)]
 
     async def _keep_ca(self, authority: Authority) -> None:
         """Follow what is kept of the CA (an operator's change, another istiod's renewal), and renew our own root
