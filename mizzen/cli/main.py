@@ -41,6 +41,9 @@ COMMANDS: tuple[Entry, ...] = (
     Entry(
         "proxy-config", "mizzen.istioctl.proxy_config_commands:app", "What a proxy has been configured with", INSPECT
     ),
+    Entry("describe", "mizzen.istioctl.describe_commands:app", "What the mesh does with a pod or a Service", INSPECT),
+    Entry("experimental", "mizzen.istioctl.experimental:app", "istioctl's experimental commands", INSPECT),
+    Entry("x", "mizzen.istioctl.experimental:app", "The same", INSPECT),
     Entry(
         "version",
         "mizzen.istioctl.proxy_status_commands:version",

@@ -57,8 +57,17 @@ def compare(kind: str, of: Resources, istiod: Mapping[str, Any], envoy: Mapping[
 
 
 def _lines(resources: list[Json]) -> list[str]:
-    ordered = sorted(resources, key=lambda resource: str(resource.get("name", "")))
+    ordered = [_plain(resource) for resource in sorted(resources, key=lambda resource: str(resource.get("name", "")))]
     return [line + "\n" for line in json.dumps(ordered, indent=3, sort_keys=True).splitlines()]
+
+
+def _plain(value: Any) -> Any:
+    """The value with whole numbers written as such: 100 and 100.0 are the same message."""
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list) else value
 
 
 def _loaded(envoy: Mapping[str, Any]) -> str:

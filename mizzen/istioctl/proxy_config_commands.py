@@ -10,7 +10,7 @@ import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, NamedTuple, TypeVar
 
 import typer
 import yaml
@@ -329,6 +329,15 @@ def everything(
     context: Context = None,
     proxy_admin_port: AdminPort = 15000,
     output: Format = Output.short,
+    with_headers: Annotated[bool, typer.Option("--with-headers", help="A heading above each table.")] = False,
+    fqdn: Annotated[str, typer.Option("--fqdn", help="Filter clusters by (part of) the FQDN.")] = "",
+    direction: Annotated[str, typer.Option("--direction", help="Filter clusters by direction.")] = "",
+    subset: Annotated[str, typer.Option("--subset", help="Filter clusters by subset.")] = "",
+    address: Annotated[str, typer.Option("--address", help="Filter listeners and endpoints by address.")] = "",
+    port: Annotated[int, typer.Option("--port", help="Filter clusters, listeners and endpoints by port.")] = 0,
+    kind: Annotated[str, typer.Option("--type", help="Filter listeners by type.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Only the route configuration of this name.")] = "",
+    verbose: Verbose = True,
 ) -> None:
     """Bootstrap, clusters, listeners, routes, secrets and endpoints, one after the other."""
     where = target(pod, file, admin_url, namespace, kubeconfig, context, proxy_admin_port)
@@ -336,26 +345,63 @@ def everything(
     if output is not Output.short:
         typer.echo(rendered(output, dump), nl=False)
         return
-    typer.echo("\n".join(all_tables(dump, datetime.now(UTC))), nl=False)
+    wanted = Wanted(
+        show_clusters.ClusterFilter(fqdn, direction, subset, port),
+        show_listeners.ListenerFilter(address, port, kind),
+        name,
+        show_clusters.EndpointFilter(address, port, "", ""),
+        verbose,
+    )
+    tables = all_tables(dump, datetime.now(UTC), wanted)
+    if with_headers:
+        tables = [f"------ {title} INFO ------\n{text}" for title, text in zip(TITLES, tables, strict=True)]
+    typer.echo("\n".join(tables), nl=False)
 
 
-def all_tables(dump: dict[str, Any], now: datetime) -> list[str]:
+TITLES = ("BOOTSTRAP", "CLUSTER", "LISTENER", "ROUTE", "SECRET", "ENDPOINTS")
+
+
+class Wanted(NamedTuple):
+    """The filters of `all`, those of its parts together."""
+
+    clusters: show_clusters.ClusterFilter = show_clusters.ClusterFilter()
+    listeners: show_listeners.ListenerFilter = show_listeners.ListenerFilter()
+    route: str = ""
+    endpoints: show_clusters.EndpointFilter = show_clusters.EndpointFilter()
+    verbose: bool = True
+
+
+def all_tables(dump: dict[str, Any], now: datetime, wanted: Wanted = Wanted()) -> list[str]:
     """The sections of `all`, in istioctl's order; names carry their kind."""
-    clusters = show_clusters.chosen_clusters(envoy_dump.clusters(dump), show_clusters.ClusterFilter())
-    listeners = show_listeners.chosen(envoy_dump.listeners(dump), show_listeners.ListenerFilter())
-    routes = show_routes.chosen(envoy_dump.routes(dump))
+    clusters = show_clusters.chosen_clusters(envoy_dump.clusters(dump), wanted.clusters)
+    listeners = show_listeners.chosen(envoy_dump.listeners(dump), wanted.listeners)
+    routes = show_routes.chosen(envoy_dump.routes(dump), wanted.route)
     cluster_names = [f"cluster/{c.get('name', '')}" for c in clusters]
-    listener_names = [f"listener/{x.get('name', '')}" for x in listeners for _ in show_listeners.chains(x)]
     endpoints = show_clusters.configured(envoy_dump.configured_endpoints(dump))
+    endpoints = show_clusters.chosen_endpoints(endpoints, wanted.endpoints)
     secrets = show_secrets.rows(envoy_dump.secrets(dump), now)
     return [
         show_secrets.bootstrap_lines(envoy_dump.bootstrap(dump)),
         table(("NAME", *show_clusters.CLUSTER_HEADER), _named(cluster_names, show_clusters.cluster_rows(clusters))),
-        table(("NAME", *show_listeners.HEADER), _named(listener_names, show_listeners.rows(listeners))),
-        table(show_routes.HEADER, _prefixed("route", show_routes.rows(routes))),
+        _all_listeners(listeners, wanted.verbose),
+        _all_routes(routes, wanted.verbose),
         table(show_secrets.HEADER, _prefixed("secret", secrets)) if secrets else show_secrets.NONE,
         table(show_clusters.EDS_HEADER, _prefixed("endpoint", show_clusters.eds_rows(sorted(endpoints)))),
     ]
+
+
+def _all_listeners(listeners: Sequence[dict[str, Any]], verbose: bool) -> str:
+    if not verbose:
+        names = [f"listener/{x.get('name', '')}" for x in listeners]
+        return table(("NAME", *show_listeners.SHORT_HEADER), _named(names, show_listeners.short_rows(listeners)))
+    names = [f"listener/{x.get('name', '')}" for x in listeners for _ in show_listeners.chains(x)]
+    return table(("NAME", *show_listeners.HEADER), _named(names, show_listeners.rows(listeners)))
+
+
+def _all_routes(routes: Sequence[dict[str, Any]], verbose: bool) -> str:
+    if verbose:
+        return table(show_routes.HEADER, _prefixed("route", show_routes.rows(routes)))
+    return table(show_routes.SHORT_HEADER, _prefixed("route", show_routes.short_rows(routes)))
 
 
 def _named(names: Sequence[str], rows: Rows) -> list[tuple[str, ...]]:
