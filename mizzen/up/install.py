@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 
 from mizzen import __version__
+from mizzen.istiod.inject.selectors import entries
 
 Object = dict[str, Any]
 SYSTEM = "istio-system"
@@ -117,38 +118,6 @@ def injector_config(plan: Plan) -> Object:
     }
 
 
-def _in(key: str, *values: str) -> Object:
-    return {"key": key, "operator": "In", "values": list(values)}
-
-
-def _not_in(key: str, *values: str) -> Object:
-    return {"key": key, "operator": "NotIn", "values": list(values)}
-
-
-def _absent(key: str) -> Object:
-    return {"key": key, "operator": "DoesNotExist"}
-
-
-def injector_entries(revision: str) -> list[tuple[str, list[Object], list[Object]]]:
-    """(name, namespace requirements, pod requirements) of the injection webhook's entries."""
-    wanted = _not_in("sidecar.istio.io/inject", "false")
-    entries = [
-        ("rev.namespace", [_in("istio.io/rev", revision), _absent("istio-injection")], [wanted]),
-        (
-            "rev.object",
-            [_absent("istio.io/rev"), _absent("istio-injection")],
-            [wanted, _in("istio.io/rev", revision)],
-        ),
-    ]
-    if revision == "default":
-        asked = [_in("sidecar.istio.io/inject", "true"), _absent("istio.io/rev")]
-        entries += [
-            ("namespace", [_in("istio-injection", "enabled")], [wanted]),
-            ("object", [_absent("istio-injection"), _absent("istio.io/rev")], asked),
-        ]
-    return entries
-
-
 def injector(plan: Plan) -> Object:
     """The mutating webhook that injects sidecars."""
     rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods"]}
@@ -168,7 +137,7 @@ def injector(plan: Plan) -> Object:
                 "namespaceSelector": {"matchExpressions": namespaces},
                 "objectSelector": {"matchExpressions": pods},
             }
-            for name, namespaces, pods in injector_entries(plan.revision)
+            for name, namespaces, pods in entries(plan.revision)
         ],
     }
 

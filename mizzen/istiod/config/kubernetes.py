@@ -12,10 +12,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from mizzen.api import kinds
+from mizzen.istiod.config.membership import OWN_GROUPS, REVISION, Membership
 from mizzen.istiod.config.store import ConfigStore, Live, rough_key
 from mizzen.istiod.gateway_api import parameters as gateway_parameters
 from mizzen.kube import Change, Client, Informer, Object, Resource
-from mizzen.kube.resource import CONFIG_MAPS, ENDPOINT_SLICES, NAMESPACES, NODES, PODS, SECRETS, SERVICES
+from mizzen.kube.resource import (
+    CONFIG_MAPS,
+    ENDPOINT_SLICES,
+    MUTATING_WEBHOOKS,
+    NAMESPACES,
+    NODES,
+    PODS,
+    SECRETS,
+    SERVICES,
+)
 
 INGRESSES = Resource("networking.k8s.io", "v1", "ingresses", True, "Ingress")
 INGRESS_CLASSES = Resource("networking.k8s.io", "v1", "ingressclasses", False, "IngressClass")
@@ -36,10 +46,10 @@ IGNORED_SECRETS = frozenset(
     {"helm.sh/release.v1", "kubernetes.io/service-account-token", "bootstrap.kubernetes.io/token"}
 )
 CONFIG_MAP_KEYS = frozenset({"ca.crt", "cacert", "mesh", "meshNetworks", "values", "config"}) | gateway_parameters.KEYS
+TAG = "istio.io/tag"
 POD_SPEC = ("serviceAccountName", "nodeName", "hostNetwork", "hostname", "subdomain")
 POD_STATUS = ("phase", "podIP", "podIPs", "conditions", "hostIP")
 CONTAINER = ("name", "ports", "image")
-OWN_GROUPS = frozenset(kind.group for kind in (*kinds.ISTIO_KINDS, *kinds.GATEWAY_API_KINDS))
 # Of these groups' kinds istiod writes the status; only this much of it is read by the mesh.
 READ_STATUS = {"WorkloadEntry": ("conditions",), "ServiceEntry": ("addresses",)}
 META = (
@@ -66,13 +76,20 @@ def istio_resources() -> list[Resource]:
 class KubernetesSource:
     """One API server. `synced` when every kind has been listed once."""
 
-    def __init__(self, client: Client, store: ConfigStore, system_namespace: str = "istio-system") -> None:
-        self._store, self._system = store, system_namespace
+    def __init__(
+        self, client: Client, store: ConfigStore, system_namespace: str = "istio-system", revision: str = "default"
+    ) -> None:
+        self.membership = Membership(store, revision, system_namespace)
+        self._revision = revision
+        self._tags: dict[str, str] = {}  # by the webhook configuration that makes one
         self._resources = [*KUBERNETES, *istio_resources()]
         self._informers = [Informer(client, r, missing_ok=True, keep=_identity) for r in self._resources]
+        self._webhooks = Informer(client, MUTATING_WEBHOOKS, missing_ok=True, label_selector=TAG, keep=_identity)
         self.synced = asyncio.Event()
         for informer in self._informers:
             informer.add_handler(self._changed)
+        self._webhooks.add_handler(self._tag)
+        self._informers.append(self._webhooks)
 
     async def run(self) -> None:
         """Follow the server until cancelled."""
@@ -87,12 +104,22 @@ class KubernetesSource:
         obj = change.object
         key = rough_key(obj)
         if change.type == "deleted" or not self._wanted(obj):
-            self._store.remove(key)
+            self.membership.withdraw(key)
             return
+        live = None
         if obj["apiVersion"].partition("/")[0] in OWN_GROUPS:
-            generation = int(obj["metadata"].get("generation") or 0)
-            self._store.live[key] = Live(generation, obj.get("status") or {})
-        self._store.put(trim(obj), f"resourceVersion {obj['metadata'].get('resourceVersion')}")
+            live = Live(int(obj["metadata"].get("generation") or 0), obj.get("status") or {})
+        self.membership.offer(trim(obj), f"resourceVersion {obj['metadata'].get('resourceVersion')}", live)
+
+    def _tag(self, change: Change) -> None:
+        """A revision tag is a webhook configuration that carries both names."""
+        labels = change.object["metadata"].get("labels") or {}
+        name = change.object["metadata"]["name"]
+        if change.type == "deleted" or labels.get(REVISION) != self._revision or TAG not in labels:
+            self._tags.pop(name, None)
+        else:
+            self._tags[name] = labels[TAG]
+        self.membership.use_tags(self._tags.values())
 
     def _wanted(self, obj: Object) -> bool:
         if obj["kind"] == "Secret":

@@ -12,8 +12,10 @@ import logging
 from collections.abc import Iterable, Mapping
 
 from mizzen.istiod.ca.authority import Authority
+from mizzen.istiod.config.membership import Membership
 from mizzen.istiod.server.metrics import Metrics
-from mizzen.kube import After, Client, Informers, Key, Object, Resource, WorkQueue, itself, key_of
+from mizzen.istiod.server.webhooks import ALWAYS_REJECT
+from mizzen.kube import After, ApiError, Client, Informers, Key, Object, Resource, WorkQueue, itself, key_of
 from mizzen.kube.controller import KeysOf
 from mizzen.kube.resource import CONFIG_MAPS, MUTATING_WEBHOOKS, NAMESPACES, VALIDATING_WEBHOOKS
 
@@ -23,21 +25,33 @@ ROOT_CERT, ROOT_CERT_KEY = "istio-ca-root-cert", "root-cert.pem"
 SKIPPED_NAMESPACES = frozenset({"kube-public", "kube-node-lease", "local-path-storage"})
 CONFIG_LABEL = {"istio.io/config": "true"}
 REVISION_LABEL = "istio.io/rev"
+ISTIO_GATEWAYS = Resource("networking.istio.io", "v1", "gateways", True, "Gateway")
+VALIDATION, HARDEN_AGAIN_S = "validation.istio.io", 2.0
 
 
 class RootCertificates:
-    """Every namespace has the current roots in ConfigMap istio-ca-root-cert."""
+    """Every namespace that is looked at has the current roots in ConfigMap istio-ca-root-cert."""
 
     watches: Mapping[Resource, KeysOf]
 
-    def __init__(self, client: Client, informers: Informers, authority: Authority, queue: WorkQueue[Key]) -> None:
-        self._client, self._informers, self._authority = client, informers, authority
+    def __init__(
+        self,
+        client: Client,
+        informers: Informers,
+        authority: Authority,
+        queue: WorkQueue[Key],
+        membership: Membership,
+    ) -> None:
+        self._client, self._informers, self._authority, self._membership = client, informers, authority, membership
+        membership.changed.append(lambda: _add_all(queue, informers, NAMESPACES))
         self.watches = {NAMESPACES: itself, CONFIG_MAPS: _namespace_of_root_cert}
         authority.roots_changed.append(lambda: _add_all(queue, informers, NAMESPACES))
 
     async def reconcile(self, key: Key) -> After | None:
         namespace = self._informers.get(NAMESPACES, key)
         if namespace is None or key.name in SKIPPED_NAMESPACES or namespace["metadata"].get("deletionTimestamp"):
+            return None
+        if not self._membership.selects(key.name):
             return None
         data = {ROOT_CERT_KEY: self._authority.roots}
         known = self._informers.get(CONFIG_MAPS, Key(key.name, ROOT_CERT))
@@ -68,7 +82,11 @@ def _namespace_of_root_cert(obj: Object) -> Iterable[Key]:
 
 
 class WebhookBundles:
-    """The webhook configurations of our revision trust our roots. One controller a kind of webhook."""
+    """The webhook configurations of our revision trust our roots; one controller a kind of webhook.
+
+    A validating webhook that starts out with failurePolicy Ignore gets Fail once it is seen to refuse what it should: from
+    then on nothing slips past it.
+    """
 
     watches: Mapping[Resource, KeysOf]
 
@@ -81,9 +99,10 @@ class WebhookBundles:
         resource: Resource,
         revision: str,
         metrics: Metrics,
+        system_namespace: str = "istio-system",
     ) -> None:
         self._client, self._informers, self._authority, self._metrics = client, informers, authority, metrics
-        self._resource, self._revision = resource, revision
+        self._resource, self._revision, self._system = resource, revision, system_namespace
         self.watches = {resource: itself}
         authority.roots_changed.append(lambda: _add_all(queue, informers, resource))
 
@@ -99,10 +118,53 @@ class WebhookBundles:
             if webhook["clientConfig"].get("caBundle") != bundle
         ]
         if operations:
-            self._metrics.add("webhook_patch_attempts", name=key.name)
-            await self._client.patch(self._resource, key.name, operations, type="json")
+            await self._patch(key, operations)
             log.info("patched the caBundle of %s %s", self._resource.kind, key.name)
+        return await self._harden(key, webhooks)
+
+    async def _patch(self, key: Key, operations: list[Object]) -> None:
+        self._metrics.add("webhook_patch_attempts", name=key.name)
+        try:
+            changed = await self._client.patch(self._resource, key.name, operations, type="json")
+        except ApiError as error:
+            self._metrics.add("webhook_patch_failures", name=key.name, reason=error.reason or str(error.code))
+            raise
+        self._informers.of(self._resource).observe(changed)
+
+    async def _harden(self, key: Key, webhooks: list[Object]) -> After | None:
+        soft = [
+            n
+            for n, webhook in enumerate(webhooks)
+            if self._resource == VALIDATING_WEBHOOKS
+            and str(webhook.get("name", "")).endswith(VALIDATION)
+            and webhook.get("failurePolicy") == "Ignore"
+        ]
+        if not soft:
+            return None
+        if not await self._refuses():
+            return After(HARDEN_AGAIN_S)
+        await self._patch(
+            key, [{"op": "replace", "path": f"/webhooks/{n}/failurePolicy", "value": "Fail"} for n in soft]
+        )
+        log.info("%s refuses what it should; it may not be passed by any more", key.name)
         return None
+
+    async def _refuses(self) -> bool:
+        """Whether an object that must be refused is: asked without its being made."""
+        meta = {
+            "name": "invalid-gateway",
+            "namespace": self._system,
+            "labels": {REVISION_LABEL: self._revision},
+            "annotations": {ALWAYS_REJECT: "true"},
+        }
+        server = {"port": {"number": 80, "name": "http", "protocol": "HTTP"}, "hosts": ["*"]}
+        try:
+            await self._client.create(ISTIO_GATEWAYS, {"metadata": meta, "spec": {"servers": [server]}}, dry_run=True)
+        except ApiError as error:
+            if error.not_found:  # no such kind yet
+                return False
+            return "denied the request" in error.message
+        return False
 
     def _ours(self, configuration: Object) -> bool:
         labels = configuration["metadata"].get("labels") or {}

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Collection, Coroutine, Iterator
+from functools import partial
 from typing import Any
 
 from mizzen.istiod.ca.authority import Authority
+from mizzen.istiod.config.membership import Membership
 from mizzen.istiod.config.store import ConfigStore
 from mizzen.istiod.objects import Change
 from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
@@ -46,34 +48,54 @@ class Duties:
         options: ServerOptions,
         metrics: Metrics,
         injection: InjectionSettings,
+        membership: Membership,
     ) -> None:
+        self._membership = membership
         self._injection = injection
         self._client, self._store, self._hub = client, store, hub
         self._authority, self._options, self._metrics = authority, options, metrics
         self._settings_changed: list[Callable[[], None]] = []
         self._writer = StatusWriter(client, store)
-        self._status = IstioReporter(hub, store, self._writer)
-        self._gateways = GatewayReporter(hub, store, self._writer, options.domain)
-        self._analysis = Analysis(store, self._status.analysed)
+        # What names a revision is that control plane's to speak of; of what names none one speaks for all.
+        self._status = {
+            False: IstioReporter(hub, store, self._writer, lambda key: not membership.named(key)),
+            True: IstioReporter(hub, store, self._writer, membership.named),
+        }
+        self._gateways = {
+            False: GatewayReporter(hub, store, self._writer, options.domain, lambda key: not membership.named(key)),
+            True: GatewayReporter(hub, store, self._writer, options.domain, membership.named),
+        }
+        self._analyses = {
+            False: Analysis(store, self._status[False].analysed),
+            True: Analysis(store, self._status[True].analysed, lambda: membership.any_named),
+        }
         hub.published, hub.rejected = self._published, self._refused
 
     def tasks(self) -> Iterator[Task]:
         """Everything to be run until istiod ends."""
         informers, options = Informers(self._client, missing_ok=True), self._options
         roots: WorkQueue[Key] = WorkQueue()
-        certificates = RootCertificates(self._client, informers, self._authority, roots)
+        certificates = RootCertificates(self._client, informers, self._authority, roots, self._membership)
         leads = self._election(NAMESPACES)
         yield leads.run(lambda: run_controller(certificates, informers, queue=roots)), "root certificates"
         for resource in WEBHOOK_RESOURCES:
             queue: WorkQueue[Key] = WorkQueue()
             bundles = WebhookBundles(
-                self._client, informers, self._authority, queue, resource, options.revision, self._metrics
+                self._client,
+                informers,
+                self._authority,
+                queue,
+                resource,
+                options.revision,
+                self._metrics,
+                options.system_namespace,
             )
             yield run_controller(bundles, informers, queue=queue), f"webhooks {resource}"
         yield self._gateway_proxies(informers)
-        if options.status:
-            yield self._election(STATUS).run(self._keep_status), "status"
-            yield self._election(GATEWAY_STATUS).run(self._gateways.run), "status of gateways"
+        for named in (False, True) if options.status else ():
+            yield self._election(STATUS, each_revision=named).run(partial(self._keep_status, named)), "status"
+            election = self._election(GATEWAY_STATUS, each_revision=named)
+            yield election.run(self._gateways[named].run), "status of gateways"
         yield informers.run(), "informers"
 
     def _gateway_proxies(self, informers: Informers) -> Task:
@@ -86,10 +108,11 @@ class Duties:
             informers,
             proxies,
             self._injection.current,
-            lambda: frozenset({o.revision}),
+            lambda: self._membership.revisions,
             o.system_namespace,
         )
         self._settings_changed.append(made.every)
+        self._membership.changed.append(made.every)
 
         async def lead() -> None:
             async with asyncio.TaskGroup() as tasks:
@@ -98,12 +121,12 @@ class Duties:
 
         return self._election(GATEWAY_DEPLOYMENT, each_revision=True).run(lead), "gateway proxies"
 
-    async def _keep_status(self) -> None:
+    async def _keep_status(self, named: bool) -> None:
         """What analysis finds is written by who writes statuses, so both are one duty."""
         async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._status.run(), name="istiod status reporter")
+            tasks.create_task(self._status[named].run(), name="istiod status reporter")
             if self._options.analysis:
-                tasks.create_task(self._analysis.run(), name="istiod analysis")
+                tasks.create_task(self._analyses[named].run(), name="istiod analysis")
 
     def _election(self, name: str, *, each_revision: bool = False) -> Election:
         o = self._options
@@ -111,14 +134,16 @@ class Duties:
         return Election(self._client, o.system_namespace, name, o.identity, o.leases)
 
     def _published(self, changes: Collection[Change]) -> None:
-        self._status.published(changes)
-        self._gateways.published(changes)
+        for named in (False, True):
+            self._status[named].published(changes)
+            self._gateways[named].published(changes)
+            if self._options.analysis:
+                self._analyses[named].published(changes)
         if any(change.kind in ("Mesh", "ConfigMap") for change in changes):
             for told in self._settings_changed:
                 told()
-        if self._options.analysis:
-            self._analysis.published(changes)
 
     def _refused(self, connection: Connection, watch: Watch) -> None:
         note(self._hub, connection, watch)
-        self._status.refused()
+        for reporter in self._status.values():
+            reporter.refused()

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 from mizzen.api.errors import UsageError
+from mizzen.api.istio.mesh import MeshConfig
 from mizzen.api.validation import inspect, validate
 from mizzen.istiod.ca import spiffe
 from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, TokenReviewer
@@ -29,6 +30,7 @@ from mizzen.istiod.config.store import ConfigStore
 from mizzen.istiod.debug.endpoints import Debug
 from mizzen.istiod.debug.http import controlz_routes, debug_routes
 from mizzen.istiod.debug.xds import XdsDebug
+from mizzen.istiod.gateway_api.gateways import selector
 from mizzen.istiod.server.duties import Duties
 from mizzen.istiod.server.grpc_ports import GrpcPorts, bind_ports
 from mizzen.istiod.server.http_ports import HttpPorts, monitoring_routes, ready_routes
@@ -79,8 +81,13 @@ class Istiod:
             DirectorySource(folder, self.store) for folder in options.config_dir
         ]
         if self.client is not None:
-            self._sources.append(KubernetesSource(self.client, self.store, options.system_namespace))
+            source = KubernetesSource(self.client, self.store, options.system_namespace, options.revision)
+            self._sources.append(source)
+            self._membership = source.membership
         self._mesh = MeshSource(self.store, options.mesh_config, options.system_namespace)
+        if self.client is not None:
+            self._select(self._mesh.mesh)
+            self._mesh.changed.append(self._select)
         self._pushes = PushLoop(
             self.store,
             self.hub,
@@ -159,7 +166,9 @@ class Istiod:
         self._spawn(self._pushes.tidy(), "tidying")
         self._spawn(self._keep_ca(authority), "CA")
         if self.client is not None:
-            duties = Duties(self.client, self.store, self.hub, authority, o, self.metrics, self._injection)
+            duties = Duties(
+                self.client, self.store, self.hub, authority, o, self.metrics, self._injection, self._membership
+            )
             for coroutine, name in duties.tasks():
                 self._spawn(coroutine, name)
         self._ready = True
@@ -180,6 +189,9 @@ class Istiod:
         await self._http.stop()
         if self.client is not None:
             await self.client.close()
+
+    def _select(self, mesh: MeshConfig) -> None:
+        self._membership.select([selector(one) for one in mesh.discovery_selectors])
 
     def _not_ready(self) -> str | None:
         return None if self._ready and self.hub.ready else "configuration has not been read yet"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 from mizzen.api.errors import Invalid, UsageError
@@ -43,13 +44,14 @@ class MeshSource:
     """The effective MeshConfig: a file when one is given, else ConfigMap `istio` of the system namespace, else
     defaults.
 
-    A broken one is logged and the last good one stays.
+    A broken one is logged and the last good one stays. changed: called with the next one.
     """
 
     def __init__(self, store: ConfigStore, file: Path | None, namespace: str) -> None:
         self._store, self._file = store, file
         self._key = ("ConfigMap", (namespace, MESH_CONFIG_MAP))
         self.mesh: MeshConfig = load_mesh_config(file)
+        self.changed: list[Callable[[MeshConfig], None]] = []
 
     def reload(self, changes: list[Change]) -> bool:
         """Whether the changes made it another one."""
@@ -63,6 +65,8 @@ class MeshSource:
             log.error("%s; the last good mesh configuration stays in force", error)
             return False
         changed, self.mesh = mesh != self.mesh, mesh
+        for told in self.changed if changed else ():
+            told(mesh)
         return changed
 
 

@@ -20,6 +20,8 @@ log = logging.getLogger(__name__)
 
 Inspect = Callable[[Mapping[str, Any]], Report]
 """The errors and warnings of an object as JSON: mizzen.api.validation.inspect."""
+ALWAYS_REJECT = "internal.istio.io/webhook-always-reject"
+"""An annotation by which istiod tells whether its webhook is asked: what has it is refused."""
 TOP_LEVEL = frozenset({"apiVersion", "kind", "metadata", "spec", "status"})
 
 
@@ -51,6 +53,8 @@ def verdict(admission: Mapping[str, Any], inspect: Inspect) -> tuple[str | None,
     if unknown:
         return f"configuration is invalid: unknown field {', '.join(unknown)}", []
     meta = obj.get("metadata") or {}
+    if (meta.get("annotations") or {}).get(ALWAYS_REJECT) == "true":
+        return "configuration is invalid: the object asks to be refused", []
     named = {**obj, "metadata": {**meta, "name": meta.get("name") or admission.get("name") or "generated"}}
     report = inspect(named)
     warnings = [f"{warned.path}: {warned.reason}" for warned in report.warnings]

@@ -28,10 +28,16 @@ Findings = Mapping[ObjectKey, tuple[MessageType, ...]]
 
 
 class Analysis:
-    """`run` under an election; `published` at each publication."""
+    """`run` under an election; `published` at each publication. needed: whether anybody would write the findings."""
 
-    def __init__(self, store: ConfigStore, found: Callable[[Findings], None], every_s: float = EVERY_S) -> None:
-        self._store, self._found, self._every_s = store, found, every_s
+    def __init__(
+        self,
+        store: ConfigStore,
+        found: Callable[[Findings], None],
+        needed: Callable[[], bool] = lambda: True,
+        every_s: float = EVERY_S,
+    ) -> None:
+        self._store, self._found, self._needed, self._every_s = store, found, needed, every_s
         self._wake = asyncio.Event()
 
     def published(self, changes: Collection[Change]) -> None:
@@ -44,6 +50,8 @@ class Analysis:
         while True:
             await self._wake.wait()
             self._wake.clear()
+            if not self._needed():
+                continue
             objects, live = dict(self._store.objects), dict(self._store.live)
             self._found(await asyncio.to_thread(analyse, objects, live))
             await asyncio.sleep(self._every_s)

@@ -8,7 +8,7 @@ and writes what differs. What other controllers wrote into the same status stays
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from mizzen.istiod import gateway_api
@@ -27,10 +27,17 @@ ENTRIES = {"parents": "parentRef", "ancestors": "ancestorRef"}
 
 
 class GatewayReporter:
-    """`run` under an election; `published` at each publication."""
+    """`run` under an election; `published` at each publication. mine: which objects it is for."""
 
-    def __init__(self, hub: Hub, store: ConfigStore, writer: StatusWriter, domain: str) -> None:
-        self._hub, self._store, self._writer, self._domain = hub, store, writer, domain
+    def __init__(
+        self,
+        hub: Hub,
+        store: ConfigStore,
+        writer: StatusWriter,
+        domain: str,
+        mine: Callable[[ObjectKey], bool] = lambda key: True,
+    ) -> None:
+        self._hub, self._store, self._writer, self._domain, self._mine = hub, store, writer, domain, mine
         self._wake = asyncio.Event()
 
     def published(self, changes: Collection[Change]) -> None:
@@ -54,7 +61,8 @@ class GatewayReporter:
             return True
         done = True
         for key, wanted in statuses(snapshot.objects, self._domain).items():
-            done = await self._write(key, wanted) and done
+            if self._mine(key):
+                done = await self._write(key, wanted) and done
         return done
 
     async def _write(self, key: ObjectKey, wanted: Mapping[str, Any]) -> bool:

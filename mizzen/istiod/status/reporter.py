@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from mizzen.api import kinds
 from mizzen.istiod.analysis.messages import BY_CODE, MessageType
@@ -27,10 +27,20 @@ INVALID = BY_CODE["IST0106"]
 
 
 class IstioReporter:
-    """`run` under an election. `findings`: analysis' messages by object; None = there is no analysis."""
+    """`run` under an election. mine: which objects it is for; `findings`: analysis' messages by object, None = there is
+    no analysis.
+    """
 
-    def __init__(self, hub: Hub, store: ConfigStore, writer: StatusWriter, every_s: float = EVERY_S) -> None:
+    def __init__(
+        self,
+        hub: Hub,
+        store: ConfigStore,
+        writer: StatusWriter,
+        mine: Callable[[ObjectKey], bool] = lambda key: True,
+        every_s: float = EVERY_S,
+    ) -> None:
         self._hub, self._store, self._writer, self._every_s = hub, store, writer, every_s
+        self._is_mine = mine
         self._distribution = Distribution(hub)
         self._wake = asyncio.Event()
         self._told: set[ObjectKey] = set()
@@ -40,7 +50,7 @@ class IstioReporter:
 
     def published(self, changes: Collection[Change]) -> None:
         """To be called at each publication, whether this istiod leads or not."""
-        self._distribution.published([change for change in changes if change.kind in KINDS])
+        self._distribution.published([change for change in changes if self._mine((change.kind, change.key))])
         self._wake.set()
 
     def refused(self) -> None:
@@ -50,18 +60,22 @@ class IstioReporter:
     def analysed(self, findings: Mapping[ObjectKey, tuple[MessageType, ...]]) -> None:
         """New findings for all objects."""
         before, self.findings = self.findings or {}, findings
-        self._told |= {key for key in before.keys() | findings.keys() if before.get(key) != findings.get(key)}
+        changed = {key for key in before.keys() | findings.keys() if before.get(key) != findings.get(key)}
+        self._told |= {key for key in changed if self._mine(key)}
         self._wake.set()
 
     async def run(self) -> None:
         """Until cancelled. Begins with every object whose status does not tell of its last state."""
         for key, live in self._store.live.items():
-            if key[0] in KINDS and not _told(live):
+            if self._mine(key) and not _told(live):
                 self._distribution.start(key)
         while True:
             await self._wait()
             await self._round()
             await asyncio.sleep(self._every_s)
+
+    def _mine(self, key: ObjectKey) -> bool:
+        return key[0] in KINDS and self._is_mine(key)
 
     async def _wait(self) -> None:
         """Until there is something to look at."""
@@ -74,8 +88,8 @@ class IstioReporter:
     async def _round(self) -> None:
         distribution = self._distribution
         told, self._told = self._told, set()
-        rejected = {key for key in self._store.rejected if key[0] in KINDS}
-        news = distribution.look() | told | (rejected ^ self._rejected)
+        rejected = {key for key in self._store.rejected if self._mine(key)}
+        news = {key for key in distribution.look() if self._mine(key)} | told | (rejected ^ self._rejected)
         self._rejected = rejected
         for key in news:
             self._reported.pop(key, None)
