@@ -26,9 +26,8 @@ class Sidecars:
         new = cls(root)
         for obj in by_age(objects):
             namespace = obj.metadata.namespace or "default"
-            if obj.spec.workload_selector is not None and obj.spec.workload_selector.labels:
-                if namespace != root:
-                    new.selecting.setdefault(namespace, []).append(obj)
+            if obj.spec.workload_selector is not None:
+                new.selecting.setdefault(namespace, []).append(obj)
             else:
                 new.general.setdefault(namespace, obj)
         return new

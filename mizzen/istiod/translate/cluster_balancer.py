@@ -52,6 +52,7 @@ def _slow_start(settings: LoadBalancerSettings | None, config: Any) -> None:
         slow.slow_start_window.CopyFrom(duration(warmup.duration))
         percent = warmup.minimum_percent if warmup.minimum_percent is not None else DEFAULT_WARMUP_PERCENT
         slow.min_weight_percent.value = percent
+        slow.aggression.runtime_key = "("  # as Istio's: no key at runtime has that name
         slow.aggression.default_value = warmup.aggression if warmup.aggression is not None else DEFAULT_AGGRESSION
     elif settings.warmup_duration_secs is not None:
         config.slow_start_config.slow_start_window.CopyFrom(duration(settings.warmup_duration_secs))

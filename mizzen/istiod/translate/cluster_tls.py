@@ -149,6 +149,10 @@ def _files(common: Any, settings: ClientTLSSettings, names: Sequence[str], skip:
     common.combined_validation_context.CopyFrom(combined)
 
 
+INNER_RAW_BUFFER = base_pb2.TransportSocket(name="raw_buffer", typed_config=RAW_BUFFER.typed_config)
+"""What is behind a PROXY header where there is no other transport; it goes by a name of its own."""
+
+
 def apply_proxy_protocol(draft: Draft, setting: ProxyProtocol | None) -> None:
     """A PROXY protocol header before whatever each transport socket sends."""
     if setting is None:
@@ -157,7 +161,7 @@ def apply_proxy_protocol(draft: Draft, setting: ProxyProtocol | None) -> None:
     for match in cluster.transport_socket_matches:
         match.transport_socket.CopyFrom(_with_header(match.transport_socket, setting))
     if not cluster.transport_socket_matches:
-        inner = cluster.transport_socket if cluster.HasField("transport_socket") else RAW_BUFFER
+        inner = cluster.transport_socket if cluster.HasField("transport_socket") else INNER_RAW_BUFFER
         cluster.transport_socket.CopyFrom(_with_header(inner, setting))
 
 

@@ -81,7 +81,7 @@ def declared_port(snap: Snapshot, node: Node, sidecar: Sidecar, listener: IstioI
     return InboundPort(
         number=port.number,
         protocol=parse_protocol(port.protocol),
-        host=f"{sidecar.metadata.name}.{sidecar.metadata.namespace}",
+        host=f"{sidecar.metadata.name}.{node.namespace}",
         service_port=port.number,
         port_name=port.name,
         services=tuple(target.service for target in behind),

@@ -9,7 +9,6 @@ import msgspec
 
 from mizzen.api.istio.destination_rule import ClientTLSSettings
 from mizzen.api.istio.virtual_service import Destination
-from mizzen.istiod.hostname import resolve_host
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 
@@ -17,7 +16,7 @@ ALLOW_ANY, BLOCK, ALLOW_ANY_DYNAMIC_DNS = "ALLOW_ANY", "REGISTRY_ONLY", "ALLOW_A
 
 
 class OutboundPolicy(msgspec.Struct, frozen=True):
-    """mode: one of the three; egress_proxy: where unknown traffic goes instead of straight out."""
+    """mode: one of the three; egress_proxy: where unknown traffic goes instead of straight out, its host as written."""
 
     mode: str
     egress_proxy: Destination | None = None
@@ -28,12 +27,7 @@ def outbound_policy(snap: Snapshot, node: Node) -> OutboundPolicy:
     """The policy that holds for a sidecar."""
     sidecar = snap.sidecar_of(node)
     own = sidecar.spec.outbound_traffic_policy if sidecar is not None else None
-    if own is None or sidecar is None:
+    if own is None:
         mesh = snap.mesh.outbound_traffic_policy
         return OutboundPolicy(mesh.mode, tls=mesh.tls) if mesh is not None else OutboundPolicy(ALLOW_ANY)
-    proxy = own.egress_proxy
-    if proxy is not None:
-        namespace = sidecar.metadata.namespace or "default"
-        host = resolve_host(proxy.host, namespace, snap.options.config_domain)
-        proxy = msgspec.structs.replace(proxy, host=host)
-    return OutboundPolicy(own.mode, proxy, own.tls)
+    return OutboundPolicy(own.mode, own.egress_proxy, own.tls)

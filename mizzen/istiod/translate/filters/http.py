@@ -136,17 +136,10 @@ def _dynamic_forward_proxy(ctx: ChainContext, chain: HttpChain) -> list[Any]:
     return [_plain("envoy.filters.http.dynamic_forward_proxy", config)]
 
 
-def _spans_per_hop(ctx: ChainContext) -> bool:
-    """Whether the tracer wants a span of its own for the upstream call: SkyWalking does."""
-    tracing = ctx.telemetry.tracing
-    provider = tracing.provider if tracing is not None and not tracing.disabled else None
-    return provider is not None and provider.skywalking is not None
-
-
 def _router(ctx: ChainContext, chain: HttpChain) -> list[Any]:
     debug = ctx.headers.envoy_debug_headers
     suppress = debug is not None and debug.disabled is True
-    config = router_pb2.Router(suppress_envoy_headers=suppress, start_child_span=_spans_per_hop(ctx))
+    config = router_pb2.Router(suppress_envoy_headers=suppress)
     return [_plain("envoy.filters.http.router", config)]
 
 

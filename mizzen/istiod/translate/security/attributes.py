@@ -15,6 +15,7 @@ from envoy.extensions.path.match.uri_template.v3 import uri_template_match_pb2
 from envoy.type.matcher.v3 import path_pb2
 from envoy.type.matcher.v3.value_pb2 import ListMatcher
 
+from mizzen.istiod.regex import quote_meta
 from mizzen.istiod.translate.messages import pack
 from mizzen.istiod.translate.security import matchers
 
@@ -48,24 +49,25 @@ def _principal(key: str, value: str, namespace: str) -> Any:
 
 
 def _namespace(key: str, value: str, namespace: str) -> Any:
-    return _authenticated(matchers.regex(f".*/ns/{value.replace('*', '.*')}/.*"))
+    return _authenticated(matchers.regex(f".*/ns/{'.*'.join(quote_meta(part) for part in value.split('*'))}/.*"))
 
 
 def _service_account(key: str, value: str, namespace: str) -> Any:
     """value: `[namespace/]account`; the policy's own namespace when none is given."""
-    owner, slash, account = value.rpartition("/")
-    owner = owner if slash else namespace
-    return _authenticated(matchers.regex(f"spiffe://.+/ns/{owner}/(.+/|)sa/{account}(/.+)?"))
+    owner, slash, account = value.partition("/")
+    if not slash:
+        owner, account = namespace, value
+    pattern = f"spiffe://.+/ns/{quote_meta(owner)}/(.+/|)sa/{quote_meta(account)}(/.+)?"
+    return _authenticated(matchers.regex(pattern))
 
 
 def _trust_domain(key: str, value: str, namespace: str) -> Any:
     if value == "*":
-        return _authenticated(matchers.regex("spiffe://.+/.*"))
-    if value.startswith("*"):
-        return _authenticated(matchers.regex(f"spiffe://.*{value[1:]}/.*"))
-    if value.endswith("*"):
-        return _authenticated(matchers.StringMatcher(prefix=SPIFFE + value[:-1]))
-    return _authenticated(matchers.StringMatcher(prefix=f"{SPIFFE}{value}/"))
+        return _authenticated(matchers.StringMatcher(prefix=SPIFFE))
+    before, star, after = value.partition("*")
+    if not star:
+        return _authenticated(matchers.StringMatcher(prefix=f"{SPIFFE}{value}/"))
+    return _authenticated(matchers.regex(f"{SPIFFE}{quote_meta(before)}[^/]*{quote_meta(after)}/.*"))
 
 
 def _source_ip(key: str, value: str, namespace: str) -> Any:
@@ -85,16 +87,26 @@ def _request_principal(key: str, values: Sequence[str]) -> Any:
 
 
 def _issuer_and_subject(value: str) -> Any:
-    """`issuer/subject`, split at the last slash; `*` stands for either."""
-    if "/" in value:
-        issuer, _, subject = value.rpartition("/")
+    """`issuer/subject`, split at the last slash. Only one end may have a `*`; what else is there is taken literally."""
+    issuer, slash, subject = value.rpartition("/")
+    exact, anything = matchers.exact, matchers.regex(".+")
+    if value == "*":
+        pair = anything, anything
     elif value.startswith("*"):
-        issuer, subject = "*", value
+        if not slash:
+            pair = anything, matchers.text(value)
+        else:
+            pair = matchers.text(issuer), exact(subject)
+    elif value.endswith("*"):
+        if not slash:
+            pair = matchers.text(value), anything
+        else:
+            pair = exact(issuer), matchers.text(subject)
     else:
-        issuer, subject = value, "*"
+        pair = (exact(issuer), exact(subject)) if slash else (exact(value), exact(""))
     both = [
-        Principal(metadata=matchers.jwt((name,), matchers.any_text([part])))
-        for name, part in (("iss", issuer), ("sub", subject))
+        Principal(metadata=matchers.jwt((name,), matchers.ValueMatcher(string_match=one)))
+        for name, one in zip(("iss", "sub"), pair, strict=True)
     ]
     return Principal(and_ids=Principal.Set(ids=both))
 
@@ -152,15 +164,18 @@ def _sni(key: str, value: str, namespace: str) -> Any:
     return Permission(requested_server_name=matchers.text(value))
 
 
-def _filter_metadata(key: str, value: str, namespace: str) -> Any:
+def _filter_metadata(key: str, values: Sequence[str]) -> Any:
     """`experimental.envoy.filters.a.b[c]`: key c of a filter's metadata; a value in brackets = an element of a list."""
-    name = key.removeprefix("experimental.").partition("[")[0]
+    name, _, path = key.removeprefix("experimental.").removesuffix("]").partition("[")
+    one = matchers.any_value([_metadata_value(value) for value in values])
+    return Permission(metadata=matchers.metadata(name, (path,), one))
+
+
+def _metadata_value(value: str) -> Any:
     if value.startswith("[") and value.endswith("]"):
-        one = matchers.any_text([value[1:-1]])
-        matcher = matchers.ValueMatcher(list_match=ListMatcher(one_of=one))
-    else:
-        matcher = matchers.any_text([value])
-    return Permission(metadata=matchers.metadata(name, bracketed(key), matcher))
+        one = matchers.ValueMatcher(string_match=matchers.text(value.strip("[]")))
+        return matchers.ValueMatcher(list_match=ListMatcher(one_of=one))
+    return matchers.ValueMatcher(string_match=matchers.text(value))
 
 
 PRINCIPALS: dict[str, Attribute] = {
@@ -184,7 +199,7 @@ PERMISSIONS: dict[str, Attribute] = {
     "destination.port": Attribute(False, _port),
     "destination.ip": Attribute(False, _destination_ip),
     "connection.sni": Attribute(False, _sni),
-    "experimental.envoy.filters": Attribute(False, _filter_metadata),
+    "experimental.envoy.filters": Attribute(False, whole=_filter_metadata),
 }
 """Attributes of the request, those of `to` in the order in which they are evaluated."""
 

@@ -20,7 +20,10 @@ from mizzen.istiod.translate.security.rbac import rules
 
 HTTP_RBAC, NETWORK_RBAC = "envoy.filters.http.rbac", "envoy.filters.network.rbac"
 DRY_RUN = "istio.io/dry-run"
+TRUE = ("1", "t", "T", "true", "TRUE", "True")
 TCP_STATS = "tcp."
+ASKED = "istio-ext-authz"
+SHADOW_PREFIX = {"ALLOW": "istio_dry_run_allow_", "DENY": "istio_dry_run_deny_", "AUDIT": ""}
 BAD_PROVIDER = "-deny-due-to-bad-CUSTOM-action"
 Named = tuple[str, Any]
 
@@ -36,35 +39,41 @@ def policy_filters(snap: Snapshot, policies: Sequence[AuthorizationPolicy], tcp:
         enforced = [policy for policy in chosen if not _is_dry(policy)]
         dry = [policy for policy in chosen if _is_dry(policy)]
         shadow = rules(dry, action, tcp, domains) if dry else None
-        side = "deny" if dry and action == "DENY" else "allow"
-        out.append(
-            _rbac(rules(enforced, action, tcp, domains) if enforced else None, shadow, f"istio_dry_run_{side}_", tcp)
-        )
+        prefix = SHADOW_PREFIX[action] if dry else SHADOW_PREFIX["ALLOW"]
+        out.append(_rbac(rules(enforced, action, tcp, domains) if enforced else None, shadow, prefix, tcp))
     return out
 
 
 def custom_filters(snap: Snapshot, policies: Sequence[AuthorizationPolicy], tcp: bool, sidecar: bool) -> list[Named]:
     """CUSTOM: RBAC says in its shadow which requests are to be asked about, and the authorizer is asked about those.
 
-    With an unknown provider, or more than one, what the policies match is denied.
+    With an unknown provider, or more than one, what the policies match is denied. Policies on trial have their rules
+    where those that count have nothing: CUSTOM never decides by itself.
     """
-    chosen = [policy for policy in policies if policy.spec.action == "CUSTOM"]
-    if not chosen:
-        return []
-    names = {policy.spec.provider.name if policy.spec.provider is not None else "" for policy in chosen}
-    name = names.pop() if len(names) == 1 else ""
-    provider = next((one for one in snap.mesh.extension_providers if one.name == name), None)
+    chosen: dict[str, list[AuthorizationPolicy]] = {}
+    for policy in policies:
+        if policy.spec.action == "CUSTOM":
+            chosen.setdefault(policy.spec.provider.name if policy.spec.provider is not None else "", []).append(policy)
+    out: list[Named] = []
     domains = trust_domains(snap)
-    if provider is None or not ext_authz.usable(snap, provider):
-        denied = rules(chosen, "CUSTOM", tcp, domains, suffix=BAD_PROVIDER)
-        return [_rbac(denied, None, "istio_dry_run_allow_", tcp)]
-    if tcp and provider.envoy_ext_authz_grpc is None:
-        return []
-    prefix = f"istio-ext-authz-{name}-"
-    shadow = rules(chosen, "CUSTOM", tcp, domains, prefix=prefix)
-    asked = f"istio-ext-authz-{name}"
-    authorizer = ext_authz.network(snap, provider, asked) if tcp else ext_authz.http(snap, provider, asked, sidecar)
-    return [_rbac(None, shadow, "istio_ext_authz_", tcp), authorizer]
+    for name, of_it in sorted(chosen.items()):
+        provider = next((one for one in snap.mesh.extension_providers if one.name == name), None)
+        prefix = f"{ASKED}-{name}-" if name else f"{ASKED}-"
+        enforced = [policy for policy in of_it if not _is_dry(policy)]
+        if len(chosen) > 1 or provider is None or not ext_authz.usable(snap, provider):
+            out.append(
+                _rbac(rules(enforced, "CUSTOM", tcp, domains, prefix=prefix, suffix=BAD_PROVIDER), None, "", tcp)
+            )
+            continue
+        if tcp and provider.envoy_ext_authz_grpc is None:
+            continue
+        dry = [policy for policy in of_it if _is_dry(policy)]
+        trial = rules(dry, "CUSTOM", tcp, domains, prefix=prefix) if dry else None
+        shadow = rules(enforced, "CUSTOM", tcp, domains, prefix=prefix)
+        asked = f"{ASKED}-{name}"
+        authorizer = ext_authz.network(snap, provider, asked) if tcp else ext_authz.http(snap, provider, asked, sidecar)
+        out += [_rbac(trial, shadow, "istio_ext_authz_", tcp), authorizer]
+    return out
 
 
 def _rbac(enforced: rbac_pb2.RBAC | None, shadow: rbac_pb2.RBAC | None, prefix: str, tcp: bool) -> Named:
@@ -77,7 +86,7 @@ def _rbac(enforced: rbac_pb2.RBAC | None, shadow: rbac_pb2.RBAC | None, prefix: 
 
 
 def _is_dry(policy: AuthorizationPolicy) -> bool:
-    return (policy.metadata.annotations or {}).get(DRY_RUN) == "true"
+    return (policy.metadata.annotations or {}).get(DRY_RUN) in TRUE
 
 
 def trust_domains(snap: Snapshot) -> list[str]:

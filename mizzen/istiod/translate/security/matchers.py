@@ -14,6 +14,8 @@ from envoy.config.route.v3 import route_components_pb2
 from envoy.type.matcher.v3 import metadata_pb2, regex_pb2, string_pb2, value_pb2
 from google.protobuf import wrappers_pb2
 
+from mizzen.istiod.regex import quote_meta
+
 StringMatcher = string_pb2.StringMatcher
 ValueMatcher = value_pb2.ValueMatcher
 JWT_FILTER, PAYLOAD = "envoy.filters.http.jwt_authn", "payload"
@@ -23,13 +25,17 @@ def regex(pattern: str) -> Any:
     return StringMatcher(safe_regex=regex_pb2.RegexMatcher(regex=pattern))
 
 
+def exact(value: str) -> Any:
+    return StringMatcher(exact=value)
+
+
 def text(value: str, before: str = "", ignore_case: bool = False) -> Any:
     """A policy's value as a StringMatcher. before: what stands before the value in the attribute (`spiffe://`)."""
     if value == "*":
         return regex(".+")
     if value.startswith("*"):
         if before:
-            return regex(f"{before}.*{value[1:]}")
+            return regex(f"{before}.*{quote_meta(value[1:])}")
         return StringMatcher(suffix=value[1:], ignore_case=ignore_case)
     if value.endswith("*"):
         return StringMatcher(prefix=before + value[:-1], ignore_case=ignore_case)

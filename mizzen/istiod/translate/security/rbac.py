@@ -82,8 +82,8 @@ def _conditions(rule: Rule, trust_domains: Sequence[str]) -> tuple[list[Values],
     for condition in rule.when:
         name = attribute_of(condition.key)
         values, not_values = condition.values, condition.not_values
-        if name == "source.principal":
-            values, not_values = same_accounts(values, trust_domains), same_accounts(not_values, trust_domains)
+        if (aliases := ALIASED.get(name)) is not None:
+            values, not_values = aliases(values, trust_domains), aliases(not_values, trust_domains)
         if name in PRINCIPALS:
             who.append(Values(PRINCIPALS[name], condition.key, values, not_values))
         elif name in PERMISSIONS:
@@ -98,7 +98,10 @@ def _source(source: Source, trust_domains: Sequence[str]) -> list[Values]:
             same_accounts(source.not_principals, trust_domains),
         ),
         "request.auth.principal": (source.request_principals, source.not_request_principals),
-        "source.trustDomain": (source.trust_domains, source.not_trust_domains),
+        "source.trustDomain": (
+            same_domains(source.trust_domains, trust_domains),
+            same_domains(source.not_trust_domains, trust_domains),
+        ),
         "source.serviceAccount": (source.service_accounts, source.not_service_accounts),
         "source.namespace": (source.namespaces, source.not_namespaces),
         "remote.ip": (source.remote_ip_blocks, source.not_remote_ip_blocks),
@@ -123,7 +126,8 @@ def _all_permissions(conditions: list[Values], action: str, tcp: bool, namespace
         for values, negated in ((condition.values, False), (condition.not_values, True)):
             found = _matched(condition.attribute, condition.key, values, action, tcp, namespace)
             if found:
-                one = Permission(or_rules=Permission.Set(rules=found))
+                whole = condition.attribute.whole is not None
+                one = found[0] if whole else Permission(or_rules=Permission.Set(rules=found))
                 out.append(Permission(not_rule=one) if negated else one)
     return Permission(and_rules=Permission.Set(rules=out or [Permission(any=True)]))
 
@@ -153,12 +157,14 @@ def _matched(
         return [attribute.whole(key, values)]
     match = attribute.match
     assert match is not None  # a row has one of the two
-    try:
-        return [match(key, value, namespace) for value in values]
-    except ValueError as error:  # no address, no port number
-        if action == "ALLOW":
-            raise _Unmatchable from error
-        return []
+    found = []
+    for value in values:
+        try:
+            found.append(match(key, value, namespace))
+        except ValueError as error:  # no address, no port number
+            if action == "ALLOW":
+                raise _Unmatchable from error
+    return found
 
 
 def same_accounts(principals: Sequence[str], trust_domains: Sequence[str]) -> tuple[str, ...]:
@@ -170,15 +176,33 @@ def same_accounts(principals: Sequence[str], trust_domains: Sequence[str]) -> tu
     for principal in principals:
         domain, *rest = principal.split("/")
         if len(rest) == 4 and domain != "*" and (domain == "cluster.local" or _among(domain, trust_domains)):
-            out += ["/".join((other, *rest)) for other in trust_domains]
+            out += [
+                principal if domain.startswith("*") and other.endswith(domain[1:]) else "/".join((other, *rest))
+                for other in trust_domains
+            ]
         else:
             out.append(principal)
     return tuple(dict.fromkeys(out))
 
 
 def _among(domain: str, trust_domains: Sequence[str]) -> bool:
-    if domain.startswith("*"):
-        return any(other.endswith(domain[1:]) for other in trust_domains)
-    if domain.endswith("*"):
-        return any(other.startswith(domain[:-1]) for other in trust_domains)
-    return domain in trust_domains
+    """Whether one of the two, the domain or a trust domain, covers the other: either may begin or end with `*`."""
+    return any(other in (domain, "*") or _covers(domain, other) or _covers(other, domain) for other in trust_domains)
+
+
+def _covers(pattern: str, name: str) -> bool:
+    return (pattern.startswith("*") and name.endswith(pattern[1:])) or (
+        pattern.endswith("*") and name.startswith(pattern[:-1])
+    )
+
+
+def same_domains(values: Sequence[str], trust_domains: Sequence[str]) -> tuple[str, ...]:
+    """Trust domains, with all of the mesh's where one of them is named."""
+    out: list[str] = []
+    for value in values:
+        out += trust_domains if value in trust_domains else [value]
+    return tuple(dict.fromkeys(out))
+
+
+ALIASED = {"source.principal": same_accounts, "source.trustDomain": same_domains}
+"""Attributes whose values are read with the mesh's other trust domains in mind."""

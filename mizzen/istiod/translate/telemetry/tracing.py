@@ -70,6 +70,8 @@ def hcm_tracing(snap: Snapshot, node: Node, settings: TracingSettings | None, co
     istio_tags = settings.istio_tags if settings.istio_tags is not None else own.enable_istio_tags is not False
     out = _tracing(sampling, custom_tags(node, own, settings.custom_tags, istio_tags), own, max_tag_length)
     out.provider.CopyFrom(typed)
+    if not node.is_sidecar or settings.provider.skywalking is not None:
+        out.spawn_upstream_span.value = True
     if settings.no_context_propagation:
         set_field(out, "no_context_propagation")
     return out
@@ -88,13 +90,10 @@ def _tracing(sampling: float, tags: list[Any], own: ProxyTracing, max_tag_length
 
 def custom_tags(node: Node, own: ProxyTracing, tags: Mapping[str, CustomTag], istio_tags: bool) -> list[Any]:
     """Istio's tags and the configured ones, by name; Telemetry's tags replace those of the ProxyConfig."""
-    out: dict[str, Any] = _istio_tags(node) if istio_tags else {}
+    out = [*_istio_tags(node).values()] if istio_tags else []
     chosen: Mapping[str, CustomTag | TracingCustomTag] = tags or own.custom_tags
-    for name, tag in chosen.items():
-        made = _custom_tag(name, tag)
-        if made is not None:
-            out[name] = made
-    return [out[name] for name in sorted(out)]
+    out += [made for name, tag in chosen.items() if (made := _custom_tag(name, tag)) is not None]
+    return sorted(out, key=lambda tag: str(tag.tag))
 
 
 def _istio_tags(node: Node) -> dict[str, Any]:
@@ -156,8 +155,6 @@ def _provider(snap: Snapshot, provider: ExtensionProvider, node: Node) -> tuple[
         if cluster is None:
             return None
         config = skywalking_pb2.SkyWalkingConfig(grpc_service=_grpc(cluster))
-        if provider.skywalking.access_token:
-            config.client_config.backend_token = provider.skywalking.access_token
         return _tracer("envoy.tracers.skywalking", config), 0, False
     return None
 
