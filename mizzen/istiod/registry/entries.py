@@ -12,7 +12,7 @@ from typing import Any
 from mizzen.api.istio.networking import ServiceEntrySpec
 from mizzen.api.istio.networking import ServicePort as EntryPort
 from mizzen.istiod.registry.kubernetes import created, workload_endpoint
-from mizzen.istiod.registry.model import UNSPECIFIED, Endpoint, Resolution, Service, ServicePort
+from mizzen.istiod.registry.model import UNSPECIFIED, Endpoint, Health, Resolution, Service, ServicePort
 from mizzen.istiod.registry.protocol import parse_protocol
 from mizzen.istiod.registry.workloads import Identity, Workload, entry_workload, selects
 
@@ -102,6 +102,7 @@ def endpoints(obj: Any, svc: Service, workloads: Iterable[Workload], identity: I
                 namespace=svc.namespace,
                 workload=obj.metadata.name,
                 cluster_id=identity.cluster_id,
+                health=Health.UNKNOWN,
             )
             for port in spec.ports
         ]

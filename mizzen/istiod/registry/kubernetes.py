@@ -107,8 +107,6 @@ def slice_endpoints(
         ports = [(port.name or "", port.port) for port in piece.ports or () if port.port]
         for entry in piece.endpoints or ():
             health = _health(entry.conditions, svc)
-            if health is Health.TERMINATING:
-                continue
             pod = _pod_of(entry, piece.metadata.namespace or "default", pods)
             if pod is None and entry.targetRef is not None and entry.targetRef.kind == "Pod":
                 continue
@@ -128,11 +126,12 @@ def _pod_of(entry: Any, namespace: str, pods: Mapping[tuple[str, str], Workload]
 
 
 def _health(conditions: Any, svc: Service) -> Health:
+    """What is not said (as in slices made by hand) counts as said: an endpoint that is not ready then ends."""
     if conditions is None or conditions.ready is None or conditions.ready:
         return Health.HEALTHY
-    if conditions.terminating:
-        draining = conditions.serving and "istio.io/persistent-session" in svc.labels
-        return Health.DRAINING if draining else Health.TERMINATING
+    sticky = svc.labels.get("istio.io/persistent-session") or svc.labels.get("istio.io/persistent-session-header")
+    if conditions.terminating is not False:
+        return Health.DRAINING if sticky and conditions.serving is not False else Health.TERMINATING
     return Health.UNHEALTHY
 
 

@@ -6,18 +6,20 @@ gives a Scope. Not here: choosing the Sidecar resource (sidecars.py), ingress li
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 
 from mizzen.api.istio.networking import (
     Destination,
+    HTTPRoute,
     IstioEgressListener,
     Sidecar,
     SidecarSpec,
     VirtualService,
 )
 from mizzen.istiod.hostname import overlaps, subset_of
+from mizzen.istiod.internal_names import ROUTE_SEMANTICS
 from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import Service
 from mizzen.istiod.registry.protocol import Protocol, parse_protocol
@@ -111,21 +113,16 @@ def sidecar_scope(
     """
     declared = sidecar.spec.egress if sidecar is not None else ()
     egress = tuple(_listener(one, namespace, exported, virtual_services) for one in declared or (None,))
-    services: dict[tuple[str, str, str], Service] = {}
+    services: dict[str, Service] = {}
+    visible = {id(svc) for svc in exported}
     for listener in egress:
         for svc in listener.services:
             _add(services, svc)
-    seen = {svc.host for svc in services.values()}
-    visible = {id(svc) for svc in exported}
-    for listener in egress:
-        for host, ports in _destinations(listener.virtual_services).items():
-            if host in seen:
-                continue
+        for host, ports in _destinations(listener.virtual_services, namespace):
             pick = _pick(every.get(host, ()), namespace, visible)
-            if pick is not None:
-                kept = pick if not ports else _with_ports(pick, ports)
-                if kept is not None:
-                    _add(services, kept)
+            kept = _with_ports(pick, _port_to_match(listener.declared), ports) if pick is not None else None
+            if kept is not None:
+                _add(services, kept)
     return Scope(namespace, sidecar, egress, tuple(services.values()), rules)
 
 
@@ -134,29 +131,43 @@ def router_scope(namespace: str, exported: list[Service], rules: DestinationRule
     return Scope(namespace, None, (), tuple(exported), rules)
 
 
-def _add(services: dict[tuple[str, str, str], Service], svc: Service) -> None:
-    key = (svc.host, svc.namespace, svc.address)
-    known = services.get(key)
-    if known is None:
-        services[key] = svc
-    elif known is not svc:
+def _add(services: dict[str, Service], svc: Service) -> None:
+    """Adds what one listener imports: of one host the first service stays, with the ports of those that are parts of it.
+
+    Kubernetes' service takes the place of any other: nobody gets a host by having declared it earlier.
+    """
+    known = services.get(svc.host)
+    if known is None or (svc.is_kubernetes and not known.is_kubernetes):
+        services[svc.host] = svc
+    elif known is not svc and _parts_of_one(known, svc):
         numbers = {port.number for port in known.ports}
         extra = tuple(port for port in svc.ports if port.number not in numbers)
         if extra:
-            services[key] = msgspec.structs.replace(known, ports=(*known.ports, *extra))
+            services[svc.host] = msgspec.structs.replace(known, ports=(*known.ports, *extra))
 
 
-def _with_ports(svc: Service, numbers: set[int]) -> Service | None:
-    ports = tuple(port for port in svc.ports if port.number in numbers)
-    if not ports:
+def _parts_of_one(one: Service, other: Service) -> bool:
+    return all(
+        getattr(one, name) == getattr(other, name)
+        for name in ("namespace", "resolution", "registry", "labels", "selector", "export_to")
+    )
+
+
+def _with_ports(svc: Service, number: int, numbers: set[int]) -> Service | None:
+    """The service with the ports that a VirtualService leads to; number: the listener's port, which then alone counts."""
+    wanted = {number} if number else numbers
+    if not number and 0 in wanted:
         return svc
-    return svc if len(ports) == len(svc.ports) else msgspec.structs.replace(svc, ports=ports)
+    ports = tuple(port for port in svc.ports if port.number in wanted)
+    if len(ports) == len(svc.ports):
+        return svc
+    return msgspec.structs.replace(svc, ports=ports) if ports else None
 
 
 def _pick(found: tuple[Service, ...], namespace: str, visible: set[int]) -> Service | None:
     """The service that a VirtualService's destination means: of the own namespace, of Kubernetes, or the oldest seen."""
+    own = [svc for svc in found if svc.namespace == namespace]
     seen = [svc for svc in found if id(svc) in visible]
-    own = [svc for svc in seen if svc.namespace == namespace]
     kubernetes = [svc for svc in seen if svc.is_kubernetes]
     return next(iter(own or kubernetes or seen), None)
 
@@ -170,6 +181,7 @@ def _listener(
     if declared is None:
         return EgressListener(None, tuple(_one_namespace_each(exported, namespace)), tuple(virtual_services))
     imported, excluded = _hosts(declared.hosts, namespace)
+    rules = [vs for vs in virtual_services if _imports_rule(imported, excluded, vs)]
     number = _port_to_match(declared)
     chosen = []
     for svc in exported:
@@ -184,7 +196,7 @@ def _listener(
     return EgressListener(
         declared,
         tuple(_one_namespace_each(chosen, namespace)),
-        tuple(vs for vs in virtual_services if _imports_rule(imported, excluded, vs)),
+        tuple(sorted(rules, key=lambda vs: not (_is_route(vs) and vs.metadata.namespace == namespace))),
     )
 
 
@@ -193,12 +205,12 @@ def _hosts(entries: Iterable[str], namespace: str) -> tuple[Hosts, Hosts]:
     imported: Hosts = {}
     excluded: Hosts = {}
     for entry in entries:
+        if entry.count("/") != 1:
+            continue
         owner, _, host = entry.partition("/")
         table = imported
-        if owner == "~":
-            continue
         if owner.startswith("~"):
-            table, owner = excluded, owner[1:]
+            table, owner = excluded, owner[1:] or "*"
         table.setdefault(namespace if owner == "." else owner, []).append(host)
     return imported, excluded
 
@@ -217,8 +229,14 @@ def _imports(hosts: Hosts, namespace: str, host: str) -> bool:
 def _imports_rule(imported: Hosts, excluded: Hosts, vs: VirtualService) -> bool:
     namespace = vs.metadata.namespace or "default"
     patterns = [pattern for owner in (namespace, "*") for pattern in imported.get(owner, ())]
-    wanted = [host for host in vs.spec.hosts if any(overlaps(host, pattern) for pattern in patterns)]
+    covers = subset_of if _is_route(vs) else overlaps
+    wanted = [host for host in vs.spec.hosts if any(covers(host, pattern) for pattern in patterns)]
     return any(not _imports(excluded, namespace, host) for host in wanted)
+
+
+def _is_route(vs: VirtualService) -> bool:
+    """Whether it stands for a route of the Gateway API; of those the own namespace's come first."""
+    return (vs.metadata.annotations or {}).get(ROUTE_SEMANTICS) == "gateway"
 
 
 def _one_namespace_each(services: list[Service], namespace: str) -> list[Service]:
@@ -235,24 +253,22 @@ def _squatted(known: Service, svc: Service) -> bool:
     return svc.is_kubernetes and not known.is_kubernetes
 
 
-def _destinations(virtual_services: Iterable[VirtualService]) -> dict[str, set[int]]:
-    """Hosts that routes lead to, with the ports they name; an empty set = any port."""
-    out: dict[str, set[int]] = {}
-    any_port: set[str] = set()
+def _destinations(virtual_services: Iterable[VirtualService], namespace: str) -> Iterator[tuple[str, set[int]]]:
+    """Hosts that each VirtualService leads callers of a namespace to, with the ports it names (0 = any)."""
     for vs in virtual_services:
-        for destination in destinations(vs):
-            ports = out.setdefault(destination.host, set())
-            if destination.port is not None and destination.port.number:
-                ports.add(destination.port.number)
-            else:
-                any_port.add(destination.host)
-    return {host: set() if host in any_port else ports for host, ports in out.items()}
+        out: dict[str, set[int]] = {}
+        for destination in destinations(vs, namespace):
+            port = destination.port.number if destination.port is not None else 0
+            out.setdefault(destination.host, set()).add(port)
+        yield from out.items()
 
 
-def destinations(vs: VirtualService) -> list[Destination]:
-    """Every destination that a VirtualService names, mirrors included."""
+def destinations(vs: VirtualService, namespace: str = "") -> list[Destination]:
+    """Every destination that a VirtualService names, mirrors included; those for callers of a namespace when one is given."""
     out = []
     for http in vs.spec.http:
+        if namespace and not _for_callers_of(http, namespace):
+            continue
         out += [route.destination for route in http.route if route.destination is not None]
         out += [http.mirror] if http.mirror is not None else []
         out += [mirror.destination for mirror in http.mirrors if mirror.destination is not None]
@@ -261,3 +277,14 @@ def destinations(vs: VirtualService) -> list[Destination]:
     for tcp in vs.spec.tcp:
         out += [route.destination for route in tcp.route if route.destination is not None]
     return out
+
+
+def _for_callers_of(http: HTTPRoute, namespace: str) -> bool:
+    """Whether a route can be taken from a namespace: the last match that names another one speaks for all."""
+    possible = True
+    for match in http.match:
+        if match.source_namespace:
+            possible = match.source_namespace == namespace
+            if possible:
+                break
+    return possible

@@ -9,8 +9,9 @@ from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
 
-from mizzen.api.istio.networking import ConsistentHashLB, LoadBalancerSettings, LocalityLoadBalancerSetting
+from mizzen.api.istio.networking import ConsistentHashLB, LoadBalancerSettings
 from mizzen.istiod.translate.cluster_draft import Draft
+from mizzen.istiod.translate.locality import Setting
 from mizzen.istiod.translate.messages import duration
 
 Cluster = cluster_pb2.Cluster
@@ -74,15 +75,21 @@ def _consistent_hash(cluster: Any, setting: ConsistentHashLB) -> None:
     cluster.ring_hash_lb_config.minimum_ring_size.value = setting.minimum_ring_size or DEFAULT_RING_SIZE
 
 
-def apply_locality_weights(
-    draft: Draft, setting: LocalityLoadBalancerSetting | None, forced: bool, outlier: bool
-) -> None:
-    """Weights of localities count where they are distributed, or where failover can happen.
+def apply_locality_setting(draft: Draft, setting: Setting | None, outlier: bool) -> None:
+    """How a cluster balances over localities: by zones, or by weights where they are distributed or failover can happen.
 
-    forced: failover comes from the service's trafficDistribution and needs no outlier detection.
+    outlier: hosts can be ejected.
     """
+    common = draft.cluster.common_lb_config
     if setting is None:
         return
-    fails_over = bool(setting.failover or setting.failover_priority)
-    if setting.distribute or (fails_over and (outlier or forced)):
-        draft.cluster.common_lb_config.locality_weighted_lb_config.SetInParent()
+    if setting.zones is not None:
+        common.zone_aware_lb_config.SetInParent()
+        if not setting.forced:
+            common.zone_aware_lb_config.routing_enabled.value = 0
+        if setting.zones.min_cluster_size is not None:
+            common.zone_aware_lb_config.min_cluster_size.value = setting.zones.min_cluster_size
+    elif setting.locality is not None:
+        fails_over = setting.fails_over(outlier) and (setting.locality.failover or setting.locality.failover_priority)
+        if setting.locality.distribute or fails_over:
+            common.locality_weighted_lb_config.SetInParent()

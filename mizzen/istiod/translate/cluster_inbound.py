@@ -81,10 +81,18 @@ def _endpoint(snap: Snapshot, node: Node, port: InboundPort) -> tuple[str, int]:
     host, _, number = port.endpoint.rpartition(":")
     if not number.isdigit():
         return "", 0
-    host = host.strip("[]")
+    return _own_address(node, host.strip("[]")), int(number)
+
+
+def _own_address(node: Node, host: str) -> str:
+    """The address of the pod, or its loopback, of the family that `host` is of; "" for any other host."""
     if host in ANY_ADDRESS:
-        host = node.ips[0]
-    return host, int(number)
+        of_family = [ip for ip in node.ips if (":" in ip) == (":" in host)]
+        return next(iter(of_family), "::1" if ":" in host else "127.0.0.1")
+    if host in LOOPBACK:
+        here = [ip for ip, there in (("127.0.0.1", node.supports_ipv4), ("::1", node.supports_ipv6)) if there]
+        return host if host in here else next(iter(here), "")
+    return ""
 
 
 def _pool(snap: Snapshot, node: Node, port: InboundPort) -> ConnectionPoolSettings | None:

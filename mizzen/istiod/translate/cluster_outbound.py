@@ -27,7 +27,7 @@ from mizzen.istiod.registry.model import Resolution, Service, ServicePort
 from mizzen.istiod.registry.protocol import Protocol
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.destination_rules import Consolidated
-from mizzen.istiod.translate.cluster_balancer import apply_balancer, apply_locality_weights
+from mizzen.istiod.translate.cluster_balancer import apply_balancer, apply_locality_setting
 from mizzen.istiod.translate.cluster_draft import Draft
 from mizzen.istiod.translate.cluster_flavour import Flavour, flavour_of
 from mizzen.istiod.translate.cluster_names import outbound_name, sni_name
@@ -180,7 +180,7 @@ def _build(snap: Snapshot, node: Node, i: _Inputs, kind: Any) -> Any:
         cluster.eds_cluster_config.eds_config.CopyFrom(ADS_CONFIG)
     elif kind in (Cluster.STRICT_DNS, Cluster.LOGICAL_DNS):
         labels = i.subset.labels if i.subset is not None else {}
-        groups = locality_endpoints(snap, node, i.svc, i.port, labels, policy, dns=True)
+        groups = locality_endpoints(snap, node, i.svc, i.port, labels, policy)
         if not groups:
             return None
         _resolve(draft, i, kind, groups)
@@ -205,14 +205,14 @@ def _protocol(draft: Draft, i: _Inputs) -> None:
 
 def _apply(draft: Draft, i: _Inputs, policy: TrafficPolicy, kind: Any) -> None:
     """All that the traffic policy asks for."""
-    apply_pool(draft, policy.connection_pool, policy.retry_budget)
     if upgrades_to_http2(i.mesh, policy.connection_pool, i.port.protocol):
         draft.speak_http2()
+    apply_pool(draft, policy.connection_pool, policy.retry_budget)
     if kind != "dynamic" or policy.outlier_detection is not None:
         apply_outlier_detection(draft, policy.outlier_detection, bool(i.svc.traffic_distribution))
-    setting, forced = locality_setting(i.mesh.locality_lb_setting, policy.load_balancer, i.svc)
     if kind != "dynamic":
-        apply_locality_weights(draft, setting, forced, policy.outlier_detection is not None)
+        setting = locality_setting(i.mesh, policy.load_balancer, i.svc)
+        apply_locality_setting(draft, setting, policy.outlier_detection is not None)
     apply_balancer(draft, policy.load_balancer)
     if i.sni_dnat:
         return

@@ -28,6 +28,7 @@ LocalityLbEndpoints = endpoint_components_pb2.LocalityLbEndpoints
 LbEndpoint = endpoint_components_pb2.LbEndpoint
 ClusterLoadAssignment = endpoint_pb2.ClusterLoadAssignment
 NO_POLICY = TrafficPolicy()
+DRAINING, PERSISTENT_SESSION = "istio.io/draining", "istio.io/persistent-session"
 
 
 def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:
@@ -64,8 +65,8 @@ def _place(snap: Snapshot, node: Node, svc: Service, policy: TrafficPolicy) -> H
     view = view_of(node)
     if snap.networks.gateways or view:
         own = (own, network_of(node), view)
-    setting, forced = locality_setting(snap.mesh.locality_lb_setting, policy.load_balancer, svc)
-    if setting is None or not (setting.distribute or forced or policy.outlier_detection is not None):
+    setting = locality_setting(snap.mesh, policy.load_balancer, svc)
+    if setting is None or not setting.depends_on_place(policy.outlier_detection is not None):
         return own or None
     names = (key.partition("=")[0] for key in setting.failover_priority)
     return own, node.locality, tuple(node.labels.get(name) for name in names)
@@ -79,21 +80,19 @@ def locality_endpoints(
     labels: Any,
     policy: TrafficPolicy,
     only_mutual: bool = False,
-    dns: bool = False,
 ) -> list[Any]:
     """The endpoints of a service port by locality, weights and priorities set.
 
-    labels: of the subset; only_mutual: those alone that take mutual TLS (SNI-DNAT); dns: for a cluster that resolves names,
-    where health is not told.
+    labels: of the subset; only_mutual: those alone that take mutual TLS (SNI-DNAT).
     """
     outlier = policy.outlier_detection
-    keep_unready = outlier is None or outlier.min_health_percent <= 0
+    keep_unready = bool(svc.traffic_distribution) or outlier is None or outlier.min_health_percent <= 0
     chosen = [
         endpoint
         for endpoint in snap.endpoints(svc)
         if endpoint.port_name == port.name
         and selects(labels, endpoint.labels)
-        and (keep_unready or endpoint.health is not Health.UNHEALTHY)
+        and _is_served(svc, endpoint, keep_unready)
         and (not svc.node_local or _same_node(node, endpoint))
     ]
     groups: dict[str, Group] = {}
@@ -105,14 +104,14 @@ def locality_endpoints(
         if only_mutual and not mutual:
             continue
         group.endpoints.append(endpoint)
-        group.message.lb_endpoints.append(_lb_endpoint(endpoint, mutual, dns))
+        group.message.lb_endpoints.append(_lb_endpoint(endpoint, mutual))
     ordered = through_gateways([groups[label] for label in sorted(groups)], snap.networks, node)
     for group in ordered:
         total = sum(e.load_balancing_weight.value for e in group.message.lb_endpoints)
         if total:
             group.message.load_balancing_weight.value = total
-    setting, forced = locality_setting(snap.mesh.locality_lb_setting, policy.load_balancer, svc)
-    return balance(ordered, setting, node.locality, node.labels, forced or outlier is not None)
+    setting = locality_setting(snap.mesh, policy.load_balancer, svc)
+    return balance(ordered, setting, node.locality, node.labels, outlier is not None)
 
 
 def _locality(label: str) -> Any:
@@ -134,13 +133,22 @@ def _takes_mutual_tls(snap: Snapshot, svc: Service, endpoint: Endpoint, policy: 
     return modes.port(endpoint.port) != "DISABLE"
 
 
-def _lb_endpoint(endpoint: Endpoint, mutual: bool, dns: bool) -> Any:
+def _is_served(svc: Service, endpoint: Endpoint, keep_unready: bool) -> bool:
+    """Whether clients are told of an endpoint: not when it ends, unless sessions stick to it until it has."""
+    if endpoint.health is Health.UNHEALTHY:
+        return keep_unready
+    if endpoint.health is Health.TERMINATING:
+        return False
+    draining = endpoint.health is Health.DRAINING or bool(endpoint.labels.get(DRAINING))
+    return not draining or bool(svc.labels.get(PERSISTENT_SESSION))
+
+
+def _lb_endpoint(endpoint: Endpoint, mutual: bool) -> Any:
     out = LbEndpoint(load_balancing_weight=uint32(endpoint.weight or 1))
     out.endpoint.address.CopyFrom(address(endpoint.address, endpoint.port))
     for extra in endpoint.addresses:
         out.endpoint.additional_addresses.add().address.CopyFrom(address(extra, endpoint.port))
-    if not dns:
-        out.health_status = int(endpoint.health)
+    out.health_status = int(endpoint.health)
     if mutual:
         out.metadata.filter_metadata["envoy.transport_socket_match"].CopyFrom(_strings({"tlsMode": "istio"}))
     workload = telemetry_label(endpoint)

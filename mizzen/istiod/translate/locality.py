@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 
+from mizzen.api.istio.destination_rule import ZoneAwareLoadBalancerSetting
+from mizzen.api.istio.mesh import MeshConfig
 from mizzen.api.istio.networking import Failover, LoadBalancerSettings, LocalityLoadBalancerSetting
 from mizzen.istiod.node import Locality
 from mizzen.istiod.registry.model import Endpoint, Service
@@ -29,42 +31,82 @@ class Group(msgspec.Struct):
     endpoints: list[Endpoint]
 
 
-def locality_setting(
-    mesh: LocalityLoadBalancerSetting | None, balancer: LoadBalancerSettings | None, svc: Service
-) -> tuple[LocalityLoadBalancerSetting | None, bool]:
-    """(the setting that holds, whether it fails over without outlier detection); None = no locality balancing."""
-    own = balancer.locality_lb_setting if balancer is not None else None
-    if own is not None:
-        return (None if own.enabled is False else own), False
+class Setting(msgspec.Struct, frozen=True):
+    """What holds for one service: one of the two kinds of setting.
+
+    forced: fails over without outlier detection.
+    """
+
+    locality: LocalityLoadBalancerSetting | None = None
+    zones: ZoneAwareLoadBalancerSetting | None = None
+    forced: bool = False
+
+    def fails_over(self, outlier: bool) -> bool:
+        return self.forced or outlier
+
+    @property
+    def failover_priority(self) -> tuple[str, ...]:
+        """Labels that endpoints are ranked by."""
+        if self.zones is not None:
+            return self.zones.failover_priority
+        return self.locality.failover_priority if self.locality is not None else ()
+
+    def depends_on_place(self, outlier: bool) -> bool:
+        """Whether proxies in different places are told different weights or priorities."""
+        if self.zones is not None:
+            return self.forced
+        return self.locality is not None and (bool(self.locality.distribute) or self.fails_over(outlier))
+
+
+def locality_setting(mesh: MeshConfig, balancer: LoadBalancerSettings | None, svc: Service) -> Setting | None:
+    """The DestinationRule's setting, else the service's trafficDistribution, else the mesh's; None = none at all.
+
+    On one level a zone-aware setting goes before the other kind, and counts (as "no zones") even when it is switched off.
+    """
+    if balancer is not None and balancer.zone_aware_lb_setting is not None:
+        return _zones(balancer.zone_aware_lb_setting)
+    if balancer is not None and balancer.locality_lb_setting is not None:
+        return _localities(balancer.locality_lb_setting)
     distribution = DISTRIBUTIONS.get(svc.traffic_distribution)
     if distribution is not None:
-        return distribution, True
-    if mesh is None or mesh.enabled is False:
-        return None, False
-    return mesh, False
+        return Setting(distribution, forced=True)
+    if mesh.zone_aware_lb_setting is not None:
+        return _zones(mesh.zone_aware_lb_setting)
+    return _localities(mesh.locality_lb_setting) if mesh.locality_lb_setting is not None else None
+
+
+def _zones(setting: ZoneAwareLoadBalancerSetting) -> Setting:
+    return Setting(zones=setting, forced=setting.enabled is not False)
+
+
+def _localities(setting: LocalityLoadBalancerSetting) -> Setting | None:
+    return None if setting.enabled is False else Setting(setting)
 
 
 def balance(
-    groups: list[Group],
-    setting: LocalityLoadBalancerSetting | None,
-    place: Locality,
-    labels: Mapping[str, str],
-    failover: bool,
+    groups: list[Group], setting: Setting | None, place: Locality, labels: Mapping[str, str], outlier: bool
 ) -> list[Any]:
-    """LocalityLbEndpoints with weights and priorities by the setting.
-
-    failover: outlier detection is on, or the setting does not need it.
-    """
+    """LocalityLbEndpoints with weights and priorities by the setting. outlier: hosts can be ejected."""
+    messages = [group.message for group in groups]
     if setting is None or not groups:
-        return [group.message for group in groups]
-    if setting.distribute:
-        return _distributed([group.message for group in groups], setting, place)
-    if not failover:
-        return [group.message for group in groups]
-    if setting.failover_priority:
-        out = _by_labels(groups, setting.failover_priority, labels)
-        return _by_region(out, setting.failover, place) if setting.failover else out
-    return _by_region([group.message for group in groups], setting.failover, place)
+        return messages
+    if (zones := setting.zones) is not None:
+        if not setting.forced:
+            return messages
+        ranked = _by_labels(groups, zones.failover_priority, labels) if zones.failover_priority else messages
+        return _compacted(
+            [(one.priority * 3 + _region_rank(one.locality, zones.failover, place), one) for one in ranked]
+        )
+    own = setting.locality
+    assert own is not None  # a Setting has one of the two
+    if own.distribute:
+        return _distributed(messages, own, place)
+    if not setting.fails_over(outlier):
+        return messages
+    if own.failover_priority:
+        out = _by_labels(groups, own.failover_priority, labels)
+        return _by_region(out, own.failover, place) if own.failover else out
+    return _by_region(messages, own.failover, place)
 
 
 def _matches(place: tuple[str, str, str], pattern: str) -> bool:
@@ -102,12 +144,24 @@ def _distributed(groups: list[Any], setting: LocalityLoadBalancerSetting, place:
 
 
 def _by_region(groups: list[Any], failover: Sequence[Failover], place: Locality) -> list[Any]:
-    """Priorities by how near a locality is; those that stay empty are left out of the count."""
-    ranks = [(group.priority * 5 + _rank(group.locality, failover, place), group) for group in groups]
+    """Priorities by how near a locality is."""
+    return _compacted([(group.priority * 5 + _rank(group.locality, failover, place), group) for group in groups])
+
+
+def _compacted(ranks: list[tuple[int, Any]]) -> list[Any]:
+    """Priorities by rank; those that would stay empty are left out of the count."""
     order = {rank: index for index, rank in enumerate(sorted({rank for rank, _ in ranks}))}
     for rank, group in ranks:
         group.priority = order[rank]
-    return groups
+    return [group for _, group in ranks]
+
+
+def _region_rank(locality: Any, failover: Sequence[Failover], place: Locality) -> int:
+    """0: the proxy's region, whose zones Envoy balances; 1: the one it fails over to; 2: any other."""
+    if locality.region == place.region:
+        return 0
+    rule = next((one for one in failover if one.from_ == place.region), None)
+    return 1 if rule is not None and rule.to == locality.region else 2
 
 
 def _rank(locality: Any, failover: Sequence[Failover], place: Locality) -> int:

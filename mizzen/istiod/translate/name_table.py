@@ -15,11 +15,11 @@ from mizzen.wire.istio import NameTable
 
 
 def name_table(snap: Snapshot, node: Node) -> Any:
-    """Every service that the proxy sees and that has an address, by host."""
+    """Every service that the proxy imports (not what its routes lead to besides) and that has an address, by host."""
     out = NameTable()
     if not node.is_sidecar:
         return out
-    for svc in snap.scope(node).services:
+    for svc in (svc for listener in snap.scope(node).egress for svc in listener.services):
         ips = _addresses(snap, node, svc)
         if svc.is_headless and node.supports_ipv4:
             _pods(snap, svc, out)

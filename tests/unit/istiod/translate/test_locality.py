@@ -8,10 +8,12 @@ import pytest
 from envoy.config.core.v3 import base_pb2
 from envoy.config.endpoint.v3 import endpoint_components_pb2
 
-from mizzen.api.istio.networking import Distribute, Failover, LocalityLoadBalancerSetting
+from mizzen.api.istio.destination_rule import ZoneAwareLoadBalancerSetting
+from mizzen.api.istio.mesh import MeshConfig
+from mizzen.api.istio.networking import Distribute, Failover, LoadBalancerSettings, LocalityLoadBalancerSetting
 from mizzen.istiod.node import Locality
-from mizzen.istiod.registry.model import Endpoint
-from mizzen.istiod.translate.locality import Group, balance
+from mizzen.istiod.registry.model import Endpoint, Service
+from mizzen.istiod.translate.locality import Group, Setting, balance, locality_setting
 
 PLACE = Locality("east", "east-1", "rack1")
 
@@ -45,7 +47,7 @@ def test_distribute() -> None:
     share = Distribute(from_="east/*", to={"east/east-1/*": 80, "west/*": 20})
     setting = LocalityLoadBalancerSetting(distribute=(share,))
     groups = [group("east/east-1/rack1"), group("east/east-1/rack2"), group("west/west-1"), group("north")]
-    assert outcome(balance(groups, setting, PLACE, {}, False)) == [
+    assert outcome(balance(groups, Setting(setting), PLACE, {}, False)) == [
         ("east/east-1/rack1", 40, 0, 1),
         ("east/east-1/rack2", 40, 0, 1),
         ("west/west-1", 20, 0, 1),
@@ -55,7 +57,7 @@ def test_distribute() -> None:
 
 def test_distribute_from_elsewhere_changes_nothing() -> None:
     setting = LocalityLoadBalancerSetting(distribute=(Distribute(from_="south/*", to={"west/*": 100}),))
-    assert outcome(balance([group("east"), group("west")], setting, PLACE, {}, True)) == [
+    assert outcome(balance([group("east"), group("west")], Setting(setting), PLACE, {}, True)) == [
         ("east", 1, 0, 1),
         ("west", 1, 0, 1),
     ]
@@ -65,7 +67,8 @@ def test_distribute_from_elsewhere_changes_nothing() -> None:
 def test_failover_by_nearness(failover: bool) -> None:
     groups = [group(label) for label in ("east/east-1/rack1", "east/east-1/rack2", "east/east-2", "west")]
     priorities = [
-        priority for _, _, priority, _ in outcome(balance(groups, LocalityLoadBalancerSetting(), PLACE, {}, failover))
+        priority
+        for _, _, priority, _ in outcome(balance(groups, Setting(LocalityLoadBalancerSetting()), PLACE, {}, failover))
     ]
     assert priorities == ([0, 1, 2, 3] if failover else [0, 0, 0, 0])
 
@@ -73,7 +76,7 @@ def test_failover_by_nearness(failover: bool) -> None:
 def test_failover_to_a_region() -> None:
     setting = LocalityLoadBalancerSetting(failover=(Failover(from_="east", to="north"),))
     groups = [group("east/east-1/rack1"), group("west"), group("north")]
-    assert [priority for _, _, priority, _ in outcome(balance(groups, setting, PLACE, {}, True))] == [0, 2, 1]
+    assert [priority for _, _, priority, _ in outcome(balance(groups, Setting(setting), PLACE, {}, True))] == [0, 2, 1]
 
 
 def test_failover_by_labels_splits_localities() -> None:
@@ -81,5 +84,29 @@ def test_failover_by_labels_splits_localities() -> None:
     near = Endpoint("192.0.2.1", 80, "http", labels={"version": "v1", "rack": "r9"})
     half = Endpoint("192.0.2.2", 80, "http", labels={"version": "v1"}, weight=3)
     far = Endpoint("192.0.2.3", 80, "http", labels={"version": "v2", "rack": "r9"})
-    found = balance([group("east", near, half, far)], setting, PLACE, {"version": "v1"}, True)
+    found = balance([group("east", near, half, far)], Setting(setting), PLACE, {"version": "v1"}, True)
     assert outcome(found) == [("east", 1, 0, 1), ("east", 3, 1, 1), ("east", 1, 2, 1)]
+
+
+def test_zone_aware_routing_keeps_other_regions_behind() -> None:
+    zones = ZoneAwareLoadBalancerSetting(failover=(Failover(from_="east", to="west"),))
+    groups = [group("north"), group("west"), group("east"), group("east/other")]
+    ranked = [
+        priority for _, _, priority, _ in outcome(balance(groups, Setting(zones=zones, forced=True), PLACE, {}, False))
+    ]
+    assert ranked == [2, 1, 0, 0]
+    off = Setting(zones=ZoneAwareLoadBalancerSetting(enabled=False))
+    assert {priority for _, _, priority, _ in outcome(balance(groups[:2], off, PLACE, {}, True))} == {2, 1}
+
+
+def test_a_zone_aware_setting_goes_before_others_of_its_level() -> None:
+    zones, localities = ZoneAwareLoadBalancerSetting(enabled=False), LocalityLoadBalancerSetting()
+    svc = Service("a.b", "b", "a", ())
+    both = LoadBalancerSettings(zone_aware_lb_setting=zones, locality_lb_setting=localities)
+    assert locality_setting(MeshConfig(), both, svc) == Setting(zones=zones)
+    assert locality_setting(
+        MeshConfig(zone_aware_lb_setting=zones), LoadBalancerSettings(locality_lb_setting=localities), svc
+    ) == Setting(localities)
+    close = Service("a.b", "b", "a", (), traffic_distribution="PreferClose")
+    found = locality_setting(MeshConfig(zone_aware_lb_setting=zones), None, close)
+    assert found is not None and found.forced and found.zones is None
