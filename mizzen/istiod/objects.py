@@ -14,7 +14,7 @@ import msgspec
 Key = tuple[str, str]
 """(namespace, name); the namespace of a cluster-scoped object is ""."""
 
-CLUSTER_SCOPED = frozenset({"Jwks", "Namespace", "Node", "GatewayClass", "IngressClass"})
+CLUSTER_SCOPED = frozenset({"Jwks", "TrustAnchors", "Namespace", "Node", "GatewayClass", "IngressClass"})
 GATEWAY_API = "gateway.networking.k8s.io"
 
 

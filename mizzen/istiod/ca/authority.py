@@ -31,7 +31,10 @@ class TtlError(ValueError):
 
 
 class Authority:
-    """One signing CA. roots_changed: called when the trust anchors are others than before."""
+    """One signing CA. roots_changed: called when the trust anchors are others than before.
+
+    other_roots: PEM of anchors besides our own, of a signer that signs in our place.
+    """
 
     def __init__(
         self,
@@ -44,11 +47,19 @@ class Authority:
         self.bundle, self.trust_domain = bundle, trust_domain
         self.default_ttl, self.max_ttl = default_ttl, max_ttl
         self.roots_changed: list[Callable[[], None]] = []
+        self.other_roots = ""
 
     @property
     def roots(self) -> str:
         """PEM of the trust anchors."""
-        return self.bundle.roots
+        return self.bundle.roots + self.other_roots
+
+    def trust(self, pem: str) -> None:
+        """Trust these anchors besides our own."""
+        if pem != self.other_roots:
+            self.other_roots = pem
+            for listener in self.roots_changed:
+                listener()
 
     def issue(self, csr_pem: str, identities: Sequence[str], ttl_s: int, now: datetime | None = None) -> list[str]:
         """PEM strings: the leaf, the intermediates, last the roots.
@@ -62,7 +73,7 @@ class Authority:
         certificate = pki.workload_certificate(
             csr, identities, self.bundle.certificate, self.bundle.key, now or datetime.now(UTC), lifetime
         )
-        return [part for part in (pki.pem(certificate), self.bundle.chain, self.bundle.roots) if part]
+        return [part for part in (pki.pem(certificate), self.bundle.chain, self.roots) if part]
 
     def serving(self, hosts: Sequence[str], now: datetime | None = None) -> tuple[bytes, bytes]:
         """A certificate chain and key (PEM) for a server of ours."""

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from mizzen.istiod.ca.authenticate import Caller, Unauthenticated
 from mizzen.istiod.ca.authority import Authority, TtlError
+from mizzen.istiod.ca.kubernetes_ra import KubernetesRa, SigningError
 from mizzen.istiod.ca.pki import CsrError
 from mizzen.istiod.rpc.call import Call, Method
 from mizzen.istiod.rpc.status import Refused, Status
@@ -26,15 +27,16 @@ Count = Callable[[str], None]
 
 
 class CertificateService:
-    """identities: of a caller; raises Unauthenticated."""
+    """identities: of a caller; raises Unauthenticated. ra: asks another signer in the authority's place."""
 
     def __init__(
         self,
         authority: Authority,
         identities: Callable[[Caller], Awaitable[tuple[str, ...]]],
         count: Count = lambda name: None,
+        ra: KubernetesRa | None = None,
     ) -> None:
-        self._authority, self._identities, self._count = authority, identities, count
+        self._authority, self._identities, self._count, self._ra = authority, identities, count, ra
 
     def methods(self) -> dict[str, Method]:
         """By path, for a gRPC server."""
@@ -60,13 +62,21 @@ class CertificateService:
             raise Refused(Status.UNAUTHENTICATED, f"request authenticate failure: {error}") from error
         if request.metadata.fields.get("ImpersonatedIdentity"):
             raise Refused(Status.UNAUTHENTICATED, "ImpersonatedIdentity: node accounts are not trusted here")
-        if request.metadata.fields.get("CertSigner"):
-            raise Refused(Status.INVALID_ARGUMENT, "CertSigner: external signers are not supported")
+        signer = request.metadata.fields["CertSigner"].string_value if "CertSigner" in request.metadata.fields else ""
+        if signer and self._ra is None:
+            raise Refused(Status.INVALID_ARGUMENT, "CertSigner: this istiod signs itself (no EXTERNAL_CA is set)")
         try:
-            chain = self._authority.issue(request.csr, identities, request.validity_duration)
+            if self._ra is not None:
+                chain = await self._ra.issue(request.csr, identities, request.validity_duration, signer)
+            else:
+                chain = self._authority.issue(request.csr, identities, request.validity_duration)
         except CsrError as error:
             self._count("citadel_server_csr_parsing_err_count")
             raise Refused(Status.INVALID_ARGUMENT, f"CSR signing error: {error}") from error
+        except SigningError as error:
+            self._count("citadel_server_csr_sign_err_count")
+            log.warning("no certificate for %s: %s", ", ".join(identities), error)
+            raise Refused(Status.INTERNAL, f"CSR signing error: {error}") from error
         except TtlError as error:
             self._count("citadel_server_csr_sign_err_count")
             raise Refused(Status.INVALID_ARGUMENT, f"CSR signing error: {error}") from error

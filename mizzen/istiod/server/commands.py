@@ -96,6 +96,10 @@ def istiod(
             debounce_max_s=_seconds("PILOT_DEBOUNCE_MAX", 10.0),
             identity=os.environ.get("POD_NAME", "istiod"),
             status=_switch("PILOT_ENABLE_STATUS", True),
+            multiroot=_switch("ISTIO_MULTIROOT_MESH", False),
+            external_ca=os.environ.get("EXTERNAL_CA", ""),
+            k8s_signer=os.environ.get("K8S_SIGNER", ""),
+            cert_signer_domain=os.environ.get("CERT_SIGNER_DOMAIN", ""),
             analysis=_switch("PILOT_ENABLE_ANALYSIS", False),
         )
         _run(options)

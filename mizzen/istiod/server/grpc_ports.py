@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from mizzen.api.errors import UsageError
 from mizzen.istiod.ca.authenticate import Authenticator, Caller, Unauthenticated
 from mizzen.istiod.ca.authority import Authority
+from mizzen.istiod.ca.kubernetes_ra import KubernetesRa
 from mizzen.istiod.ca.service import CertificateService
 from mizzen.istiod.rpc.call import Method
 from mizzen.istiod.rpc.server import GrpcServer, server_context
@@ -70,7 +71,9 @@ class GrpcPorts:
         metrics: Metrics,
         debug: Debug,
         reads_secrets: ReadsSecrets,
+        ra: KubernetesRa | None = None,
     ) -> None:
+        self._ra = ra
         self._options, self._hub, self._authority, self._metrics = options, hub, authority, metrics
         self._debug = debug
         self._reads_secrets = reads_secrets
@@ -104,7 +107,7 @@ class GrpcPorts:
         return server
 
     def _certificates(self) -> dict[str, Method]:
-        return CertificateService(self._authority, self.authenticator.identities, self._metrics.add).methods()
+        return CertificateService(self._authority, self.authenticator.identities, self._metrics.add, self._ra).methods()
 
     async def _identities(self, call: Caller) -> tuple[str, ...]:
         try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import ssl
+import time
 from collections.abc import Coroutine
 from datetime import UTC, datetime
 from functools import partial
@@ -21,8 +22,10 @@ from mizzen.istiod.ca import spiffe
 from mizzen.istiod.ca.authenticate import ApiTokenReviewer, KeyTokenReviewer, TokenReviewer
 from mizzen.istiod.ca.authority import Authority, TrustError, serving_names
 from mizzen.istiod.ca.bundle import Bundle
+from mizzen.istiod.ca.kubernetes_ra import KubernetesRa
 from mizzen.istiod.ca.persist import FolderKeeper, Keeper, NowhereKeeper, SecretKeeper
 from mizzen.istiod.ca.secret_access import SecretAccess
+from mizzen.istiod.ca.trust_bundle import TrustBundle
 from mizzen.istiod.config.files import DirectorySource
 from mizzen.istiod.config.jwks import JwksSource
 from mizzen.istiod.config.kubernetes import KubernetesSource
@@ -58,6 +61,7 @@ from mizzen.kube.kubeconfig import load_cert_chain
 log = logging.getLogger(__name__)
 
 CA_CHECK_S = 10.0
+KUBERNETES_RA = "ISTIOD_RA_KUBERNETES_API"
 
 
 def _kubeconfig(given: str | KubeConfig) -> KubeConfig:
@@ -146,8 +150,9 @@ class Istiod:
         debug = Debug(self.hub, self.store)
         o = self.options
         xds_debug = XdsDebug(debug, o.identity, VERSION, o.revision, o.system_namespace)
+        reads_secrets = SecretAccess(self.client).may_list
         self._grpc = GrpcPorts(
-            o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug, SecretAccess(self.client).may_list
+            o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug, reads_secrets, self._ra(authority)
         )
         by_token = self._grpc.authenticator.by_token
         debugging = debug_routes(debug, by_token, o.system_namespace)
@@ -220,9 +225,27 @@ class Istiod:
         trust_domain = spiffe.trust_domain(self._mesh.mesh.trust_domain or "cluster.local")
         authority = Authority(await keeper.load(trust_domain), trust_domain)
         self._authority, self._keeper = authority, keeper
+        if self.options.multiroot:
+            bundle = TrustBundle(authority, lambda: self._mesh.mesh, self.store)
+            await bundle.look(time.monotonic())
+            self._spawn(bundle.run(), "trust bundle")
         end = authority.bundle.certificate.not_valid_after_utc
         self.metrics.set("citadel_server_root_cert_expiry_timestamp", end.timestamp())
         return authority
+
+    def _ra(self, authority: Authority) -> KubernetesRa | None:
+        """Who is asked to sign in our place. Raises UsageError for a choice that is not built."""
+        o = self.options
+        if not o.external_ca:
+            return None
+        if o.external_ca != KUBERNETES_RA:
+            raise UsageError(f"EXTERNAL_CA={o.external_ca}: only {KUBERNETES_RA} is supported")
+        if self.client is None or not o.k8s_signer:
+            raise UsageError(f"EXTERNAL_CA={KUBERNETES_RA} needs an API server and K8S_SIGNER")
+        ra = KubernetesRa(self.client, o.k8s_signer, o.cert_signer_domain, lambda: self._mesh.mesh)
+        authority.trust(ra.roots())
+        self._mesh.changed.append(lambda _: authority.trust(ra.roots()))
+        return ra
 
     def _token_reviewer(self) -> TokenReviewer | None:
         if self.options.token_key is not None:

@@ -43,6 +43,10 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     status: bool = True  # write the status of Istio's objects and the Gateway API's
     analysis: bool = False  # and what analysis says of them
     leases: Timing = Timing()
+    multiroot: bool = False  # tell proxies of every root that the mesh trusts
+    external_ca: str = ""
+    k8s_signer: str = ""
+    cert_signer_domain: str = ""
 
 
 def flag(name: str) -> str:

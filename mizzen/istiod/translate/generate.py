@@ -25,9 +25,10 @@ from mizzen.istiod.translate.patches import (
 )
 from mizzen.istiod.translate.routes import route_configuration
 from mizzen.istiod.translate.secrets import secret
+from mizzen.istiod.translate.trust_anchors import trust_anchors
 from mizzen.istiod.xds import types
 
-Named = tuple[str, Message]
+Named = tuple[str, Message | bytes]
 Generator = Callable[[Snapshot, Node, tuple[str, ...]], list[Named]]
 
 
@@ -52,6 +53,11 @@ def _extensions(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Name
     return [*extensions(snap, node, names), *patched_extensions(snap, node, names)]
 
 
+def _trust_anchors(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
+    message = trust_anchors(snap)
+    return [("", message)] if message is not None else []
+
+
 def _name_table(snap: Snapshot, node: Node, names: tuple[str, ...]) -> list[Named]:
     return [("", name_table(snap, node))]
 
@@ -62,6 +68,7 @@ TYPES: dict[str, Generator] = {
     types.EDS: load_assignments,
     types.LDS: _listeners,
     types.NDS: _name_table,
+    types.PCDS: _trust_anchors,
     types.RDS: _routes,
     types.SDS: _secrets,
 }

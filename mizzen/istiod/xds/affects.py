@@ -17,7 +17,8 @@ from mizzen.istiod.objects import Change
 from mizzen.istiod.registry.model import Resolution
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.snapshot import TRANSLATED_FROM
-from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, NDS, RDS, SDS
+from mizzen.istiod.trust import KIND as TRUST
+from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, NDS, PCDS, RDS, SDS
 
 SECURITY = frozenset({"PeerAuthentication", "RequestAuthentication", "AuthorizationPolicy", "Jwks"})
 WORKLOADS = frozenset({"EndpointSlice", "Pod", "WorkloadEntry"})
@@ -38,6 +39,7 @@ IGNORED: dict[str, frozenset[str]] = {
     ECDS: frozenset(),
 }
 ONLY: dict[str, frozenset[str]] = {
+    PCDS: frozenset({TRUST}),
     SDS: frozenset({"Secret", "ConfigMap", "ReferenceGrant", "Gateway", "K8sGateway", "Mesh"}),
     ECDS: EXTENSIONS | {"EnvoyFilter", "Secret", "Mesh"},
 }
@@ -87,6 +89,7 @@ def names(
     if before is not None and _translated(changes, before, after):
         return None if type_url != EDS else _endpoint_hosts(changes, before, after)
     only, ignored = ONLY.get(type_url), IGNORED.get(type_url, frozenset())
+    changes = [c for c in changes if c.kind != TRUST or type_url == PCDS]
     relevant = [c for c in changes if (c.kind in only if only is not None else c.kind not in ignored)]
     if not relevant or before is None:
         return None if before is None else ()

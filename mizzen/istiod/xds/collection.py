@@ -14,7 +14,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from mizzen.istiod.xds.encode import Entry, pack, resources, response
-from mizzen.istiod.xds.types import EDS, NAMED, host_of, short_name
+from mizzen.istiod.xds.types import EDS, NAMED, PCDS, host_of, short_name
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class ResourceCollection:
         if made is not None:
             return made
         body = resources(self.entries.values() if names is None else self._ordered(names), delta)
-        if not body and not removed and self.named:
+        if not body and not removed and (self.named or self.type_url == PCDS):
             return None
         nonce = f"{version}{uuid.uuid4()}"
         made = nonce, response(self.type_url, version, nonce, body, delta=delta, removed=removed)

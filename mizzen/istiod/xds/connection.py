@@ -121,7 +121,7 @@ class Connection:
                 return message
         while self._sweep:
             watch = self.watches.get(self._sweep.popleft())
-            if watch is not None and watch.type_url in SERVED and watch.last_sent is not None:
+            if watch is not None and watch.type_url in SERVED:
                 message = self._changes(watch)
                 if message is not None:
                     return message

@@ -31,9 +31,9 @@ SHORT_NAMES = {
 # A request without names means "nothing" for these, and "everything" for every other type.
 NAMED = frozenset({EDS, RDS, SDS, ECDS})
 
-# Served out of the mesh's snapshot. (PCDS needs ISTIO_MULTIROOT_MESH, which is not built: the subscription is kept, no
-# answer comes, as from an istiod without it.)
-SERVED = frozenset({CDS, EDS, LDS, RDS, SDS, ECDS, NDS})
+# Served out of the mesh's snapshot. (PCDS only with ISTIO_MULTIROOT_MESH: without it the subscription is kept, no answer
+# comes, as from Istio's.)
+SERVED = frozenset({CDS, EDS, LDS, RDS, SDS, ECDS, NDS, PCDS})
 
 # Clusters before what refers to them, endpoints before the listeners that would use them; the rest in any order.
 PUSH_ORDER = (CDS, EDS, LDS, RDS, SDS, NDS, ECDS, PCDS)

@@ -310,3 +310,17 @@ async def test_what_no_one_watches_is_forgotten(server: Server, channel: Any) ->
     assert set(resources.entries) == {"a"}
     await c.ask(EDS, "b")
     assert names(await c.next()) == ["b"], "made again when it is asked for again"
+
+
+@pytest.mark.parametrize("delta", [False, True])
+async def test_what_was_missing_is_sent_when_it_comes(server: Server, channel: Any, delta: bool) -> None:
+    """Whole: a named resource that is not there is not answered for; it must come all the same when it appears."""
+    c = client(channel, delta)
+    await c.ask(EDS, "late")
+    if delta:
+        await c.ack(await c.next())  # says that it is not there
+    else:
+        await c.quiet()
+    server.world.endpoints["late"] = 80
+    server.publish()
+    assert len((await c.next()).resources) == 1
