@@ -43,7 +43,8 @@ def resources(snap: Snapshot, node: Node) -> dict[str, list[Message]]:
 
     def ask(type_url: str, names: Iterable[str] | None = None) -> list[Message]:
         wanted = None if names is None else sorted(set(names))
-        return [] if wanted == [] else [message for _, message in generate(snap, node, type_url, wanted)]
+        made = () if wanted == [] else generate(snap, node, type_url, wanted)
+        return [message for _, message in made if isinstance(message, Message)]
 
     clusters, listeners = ask(types.CDS), ask(types.LDS)
     extensions = ask(types.ECDS, _extension_names(listeners))
