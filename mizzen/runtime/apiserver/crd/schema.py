@@ -48,10 +48,8 @@ def prune(
             prune(value[key], properties[key], here, unknown)
         elif isinstance(extra, dict):
             prune(value[key], extra, here, unknown)
-        elif extra is True:
+        elif extra is True or preserve:
             continue
-        elif preserve:
-            prune(value[key], None, here, unknown, keep=True) if False else None
         else:
             del value[key]
             unknown.append(here)

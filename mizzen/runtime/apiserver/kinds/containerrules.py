@@ -9,7 +9,7 @@ from ..names import dns_label, qualified_name
 from ..schema.scalars import quantity
 from .base import Object, at_least
 from .core import data_key
-from .services import PORT_TEXT, port_name, target_port
+from .serviceports import PORT_TEXT, port_name, target_port
 
 FIELDS = (
     "metadata.name",

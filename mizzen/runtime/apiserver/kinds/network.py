@@ -10,7 +10,8 @@ from ..errors import Problem, duplicate, forbidden_field, invalid, required, uns
 from ..names import DNS_LABEL, dns_label, is_ip, qualified_name, subdomain
 from .base import Object, Strategy, WithStatus
 from .labelrules import validate_selector
-from .services import IP_TEXT, PORT_TEXT, non_special, port_name, target_port
+from .serviceports import PORT_TEXT, port_name, target_port
+from .services import IP_TEXT, non_special
 
 if TYPE_CHECKING:
     from ..context import Ask

@@ -18,7 +18,7 @@ from ..patching.handler import APPLY, JSON, MERGE, STRATEGIC, patcher
 from ..reading import rendered
 from ..schema.decode import Decoder, Mistyped
 from ..schema.facts import struct
-from ..tables.cells import NONE, labels_text, selector_text
+from ..tables.text import NONE, labels_text, selector_text
 from ..writing import check_names, update_object
 
 Object = dict[str, Any]
