@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from mizzen.proxy.accesslog import render
-from mizzen.proxy.accesslog.operators import Getter, as_text, iso_milliseconds
+from mizzen.proxy.accesslog.values import Getter, as_text, iso_milliseconds
 from mizzen.proxy.http.info import StreamInfo, flags_text
 
 TextFormat = Callable[[StreamInfo], str]

@@ -12,7 +12,8 @@ from collections.abc import Callable
 from typing import Any
 
 from mizzen.proxy.accesslog.codegen import generated, register
-from mizzen.proxy.accesslog.operators import PLAIN, WITH_ARGUMENT, Getter, as_text
+from mizzen.proxy.accesslog.operators import PLAIN, WITH_ARGUMENT
+from mizzen.proxy.accesslog.values import Getter, as_text
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.http.info import StreamInfo
 

@@ -6,61 +6,28 @@ Source: Envoy's access-log format reference.
 
 from __future__ import annotations
 
-import json
 import os
-import socket
 import time
 import uuid
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from mizzen.proxy.accesslog.grpc import grpc_status
+from mizzen.proxy.accesslog.metadata import (
+    any_metadata,
+    cluster_metadata,
+    dynamic,
+    filter_state,
+    host_metadata,
+    metadata_of,
+)
+from mizzen.proxy.accesslog.times import certificate_time, common_duration, emit_time, start_time, start_time_local
+from mizzen.proxy.accesslog.values import HOSTNAME, Getter, host_only, iso_milliseconds, milliseconds, port_only
 from mizzen.proxy.codec.headers import Headers
 from mizzen.proxy.config.errors import ConfigError
-from mizzen.proxy.config.matchers import at_path, query_parameters
-from mizzen.proxy.http.info import GRPC_STATUS_FROM_HTTP, LONG, StreamInfo, flags_text
-from mizzen.proxy.net.addresses import Address, text_of
-
-Getter = Callable[[StreamInfo], Any]  # text, or for some operators a number or structure; None when there is nothing
-HOSTNAME = socket.gethostname()
-
-_second, _second_text = -1, ""
-
-
-def iso_milliseconds(wall: float) -> str:
-    """ "2026-01-31T10:20:30.123Z"."""
-    global _second, _second_text
-    second = int(wall)
-    if second != _second:
-        _second, _second_text = second, time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-    return f"{_second_text}.{int((wall - second) * 1000):03d}Z"
-
-
-def format_time(wall: float, pattern: str) -> str:
-    """A time by Envoy's pattern: strftime's, with %f, %1f … %9f, %s, %E3S and the like for parts of a second."""
-    second = int(wall)
-    nanos = int((wall - second) * 1e9)
-    out = pattern
-    for digits in range(1, 10):
-        part = f"{nanos:09d}"[:digits]
-        out = out.replace(f"%{digits}f", part).replace(
-            f"%E{digits}S", time.strftime("%S", time.gmtime(second)) + "." + part
-        )
-    out = out.replace("%f", f"{nanos:09d}").replace("%s", str(second))
-    out = out.replace("%E*S", time.strftime("%S", time.gmtime(second)) + f".{nanos:09d}").replace("%Ez", "+00:00")
-    return datetime.fromtimestamp(second, UTC).strftime(out)
-
-
-def host_only(address: Address | None) -> str | None:
-    return None if address is None else address[0]
-
-
-def port_only(address: Address | None) -> int | None:
-    return None if address is None or address[1] < 0 else address[1]
-
-
-def milliseconds(since: float, until: float) -> int | None:
-    return int((until - since) * 1000) if since and until else None
+from mizzen.proxy.config.matchers import query_parameters
+from mizzen.proxy.http.info import LONG, StreamInfo, flags_text
+from mizzen.proxy.net.addresses import text_of
 
 
 def duration(info: StreamInfo) -> int:
@@ -155,79 +122,6 @@ def header_bytes(part: str) -> Getter:
         elif part == "response":
             extra = len(":status") + 3
         return headers.byte_size() + extra
-
-    return read
-
-
-def grpc_number(info: StreamInfo) -> int | None:
-    for headers in (info.response_trailers, info.response):
-        value = None if headers is None else headers.get("grpc-status")
-        if value is not None and value.isdigit():
-            return int(value)
-    return None
-
-
-FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-GRPC_NAMES = [
-    "OK",
-    "Canceled",
-    "Unknown",
-    "InvalidArgument",
-    "DeadlineExceeded",
-    "NotFound",
-    "AlreadyExists",
-    "PermissionDenied",
-    "ResourceExhausted",
-    "FailedPrecondition",
-    "Aborted",
-    "OutOfRange",
-    "Unimplemented",
-    "Internal",
-    "Unavailable",
-    "DataLoss",
-    "Unauthenticated",
-]
-GRPC_SNAKE = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-]
-
-
-def is_grpc(info: StreamInfo) -> bool:
-    kind = None if info.request is None else info.request.d.get("content-type")
-    return kind is not None and (kind == "application/grpc" or kind.startswith("application/grpc+"))
-
-
-def grpc_status(argument: str) -> Getter:
-    def read(info: StreamInfo) -> str | int | None:
-        if not is_grpc(info):
-            return None
-        number = grpc_number(info)
-        if number is None and info.code:
-            number = FROM_HTTP.get(info.code, 2)
-        if number is None:
-            if not info.code:
-                return None
-            number = GRPC_STATUS_FROM_HTTP.get(info.code, 2)
-        if argument == "NUMBER":
-            return number
-        names = GRPC_SNAKE if argument == "SNAKE_STRING" else GRPC_NAMES
-        return names[number] if number < len(names) else str(number)
 
     return read
 
@@ -361,102 +255,6 @@ def header_of(part: str) -> Callable[[str], Getter]:
     return make
 
 
-def start_time(argument: str) -> Getter:
-    return lambda info: format_time(info.start_wall, argument)
-
-
-def structure(value: Any) -> Any:
-    """A value of metadata as JSON shows it: whole numbers without a fraction, members in order of their names."""
-    if isinstance(value, float) and value.is_integer():
-        return int(value)
-    if isinstance(value, dict):
-        return {key: structure(value[key]) for key in sorted(value)}
-    if isinstance(value, list):
-        return [structure(item) for item in value]
-    return value
-
-
-def as_text(value: Any) -> str | None:
-    """A structured value as a text format shows it."""
-    if value is None:
-        return None
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, str):
-        return value
-    if isinstance(value, (dict, list)):
-        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
-    return str(structure(value))
-
-
-def metadata_of(read: Callable[[StreamInfo], dict[str, Any] | None]) -> Callable[[str], Getter]:
-    def make(argument: str) -> Getter:
-        namespace, *keys = argument.split(":")
-        return lambda info: structure(at_path((read(info) or {}).get(namespace), keys))
-
-    return make
-
-
-def dynamic(info: StreamInfo) -> dict[str, Any] | None:
-    return info.metadata
-
-
-def cluster_metadata(info: StreamInfo) -> dict[str, Any] | None:
-    return None if info.cluster is None else info.cluster.metadata
-
-
-def route_metadata(info: StreamInfo) -> dict[str, Any] | None:
-    return None if info.route is None else info.route.metadata
-
-
-def host_group_metadata(info: StreamInfo) -> dict[str, Any] | None:
-    """The virtual host's."""
-    return None if info.vhost is None else info.vhost.metadata
-
-
-def listener_metadata(info: StreamInfo) -> dict[str, Any] | None:
-    from mizzen.proxy.accesslog.format import struct_value
-
-    listener = info.conn.listener
-    if listener is None:
-        return None
-    return {name: struct_value(struct) for name, struct in listener.proto.metadata.filter_metadata.items()}
-
-
-def host_metadata(info: StreamInfo) -> dict[str, Any] | None:
-    return None if info.host is None else info.host.metadata
-
-
-def any_metadata(argument: str) -> Getter:
-    kind, _, rest = argument.partition(":")
-    sources = {
-        "CLUSTER": cluster_metadata,
-        "DYNAMIC": dynamic,
-        "LISTENER": listener_metadata,
-        "ROUTE": route_metadata,
-        "UPSTREAM_HOST": host_metadata,
-        "VIRTUAL_HOST": host_group_metadata,
-    }
-    if kind not in sources:
-        raise ConfigError(f"{kind} is not supported for METADATA command")
-    return metadata_of(sources[kind])(rest)
-
-
-def filter_state(argument: str) -> Getter:
-    key, _, kind = argument.partition(":")
-    kind, _, field = kind.partition(":")
-
-    def read(info: StreamInfo) -> Any:
-        value = info.get_filter_state(key)
-        if kind == "FIELD" and isinstance(value, dict):
-            return as_text(value.get(field))
-        if kind == "PLAIN":
-            return as_text(value)
-        return value if not isinstance(value, str) else json.dumps(value)
-
-    return read
-
-
 def environment(argument: str) -> Getter:
     value = os.environ.get(argument, "-")
     return lambda info: value
@@ -477,61 +275,6 @@ def path_operator(argument: str) -> Getter:
         original = info.request.d.get("x-envoy-original-path")
         path = info.request.path if which == "PATH" else original if which == "ORIG" else original or info.request.path
         return path.partition("?")[0] if path is not None and query == "NQ" else path
-
-    return read
-
-
-POINTS: dict[str, Getter] = {
-    "DS_RX_BEG": lambda info: info.start,
-    "DS_RX_END": lambda info: info.last_downstream_rx,
-    "US_TX_BEG": lambda info: info.first_upstream_tx,
-    "US_TX_END": lambda info: info.last_upstream_tx,
-    "US_RX_BEG": lambda info: info.first_upstream_rx,
-    "US_RX_END": lambda info: info.last_upstream_rx,
-    "DS_TX_BEG": lambda info: info.first_upstream_rx,
-    "DS_TX_END": lambda info: info.last_downstream_tx,
-}
-
-
-def common_duration(argument: str) -> Getter:
-    parts = argument.split(":")
-    if len(parts) not in (2, 3) or parts[0] not in POINTS or parts[1] not in POINTS:
-        raise ConfigError(f"Invalid common duration configuration: {argument}")
-    scales = {"ms": 1e3, "us": 1e6, "ns": 1e9}
-    precision = parts[2] if len(parts) == 3 else "ms"
-    if precision not in scales:
-        raise ConfigError(f"Invalid common duration precision: {precision}")
-    begin, end, scale = POINTS[parts[0]], POINTS[parts[1]], scales[precision]
-
-    def read(info: StreamInfo) -> int | None:
-        a, b = begin(info), end(info)
-        return int((b - a) * scale) if a and b and b >= a else None
-
-    return read
-
-
-def certificate_time(side: str, attribute: str) -> Callable[[str], Getter]:
-    def make(argument: str) -> Getter:
-        def read(info: StreamInfo) -> str | None:
-            tls = info.conn.tls if side == "downstream" else info.upstream_tls
-            if tls is None or tls.peer is None:
-                return None
-            moment: datetime = getattr(tls.peer, attribute)
-            return format_time(moment.timestamp(), argument) if argument else moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-
-        return read
-
-    return make
-
-
-def emit_time(argument: str) -> Getter:
-    return lambda info: format_time(time.time(), argument) if argument else iso_milliseconds(time.time())
-
-
-def start_time_local(argument: str) -> Getter:
-    def read(info: StreamInfo) -> str:
-        local = datetime.fromtimestamp(info.start_wall, UTC).astimezone()
-        return format_time(info.start_wall + (local.utcoffset() or timedelta()).total_seconds(), argument)
 
     return read
 
@@ -566,6 +309,8 @@ WITH_ARGUMENT: dict[str, Callable[[str], Getter]] = {
     "UPSTREAM_PEER_CERT_V_END": certificate_time("upstream", "not_after"),
     "UPSTREAM_PEER_CERT_V_START": certificate_time("upstream", "not_before"),
 }
+
+
 PLAIN |= {
     "CUSTOM_FLAGS": lambda info: "",
     "DOWNSTREAM_DIRECT_LOCAL_ADDRESS_WITHOUT_PORT": lambda info: host_only(info.conn.original_local),

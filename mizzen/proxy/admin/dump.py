@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from google.protobuf import json_format
 
-from mizzen.proxy.admin.pages import JSON, Answer, as_json
+from mizzen.proxy.admin.answers import JSON, Answer, as_json
 from mizzen.proxy.config.load import import_type
 
 if TYPE_CHECKING:

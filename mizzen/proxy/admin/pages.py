@@ -3,45 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import logging
 import re
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
 from mizzen.proxy.net.addresses import text_of
-from mizzen.proxy.upstream.host import Host
 
 if TYPE_CHECKING:
     from mizzen.proxy.server import Server
-
-PLAIN, JSON, HTML = "text/plain; charset=UTF-8", "application/json", "text/html; charset=UTF-8"
-OK = "OK\n"
-
-
-@dataclass
-class Answer:
-    """Status, body and type of a page; `then` runs once it is sent."""
-
-    body: str = OK
-    content_type: str = PLAIN
-    status: int = 200
-    then: Callable[[], None] | None = None
-
-
-@dataclass(frozen=True)
-class Page:
-    make: Callable[[Server, dict[str, str], bytes], Answer]
-    help: str
-    changes: bool = False  # POST only
-
-
-def as_json(value: Any) -> str:
-    return json.dumps(value, indent=1, ensure_ascii=False) + "\n"
+from mizzen.proxy.admin.answers import HTML, JSON, Answer, Page, as_json
+from mizzen.proxy.admin.certificates import certs
+from mizzen.proxy.admin.clusters import clusters
+from mizzen.proxy.admin.log_levels import log_levels
 
 
 def ready(server: Server, query: dict[str, str], body: bytes) -> Answer:
@@ -61,151 +37,6 @@ def listeners(server: Server, query: dict[str, str], body: bytes) -> Answer:
             out.append({"name": name, "local_address": local})
         return Answer(as_json({"listener_statuses": out}), JSON)
     return Answer("".join(f"{name}::{text_of(address)}\n" for name, address in addresses))
-
-
-def clusters(server: Server, query: dict[str, str], body: bytes) -> Answer:
-    if query.get("format") == "json":
-        return Answer(
-            as_json({"cluster_statuses": [cluster_status(each) for each in server.clusters.active.values()]}), JSON
-        )
-    lines: list[str] = []
-    for cluster in server.clusters.active.values():
-        name = cluster.name
-        lines.append(f"{name}::observability_name::{cluster.config.alt_stat_name}")
-        if cluster.outlier is not None:
-            lines += outlier_lines(name)
-        for kind, each in zip(("default", "high"), cluster.resources, strict=True):
-            for limit, value in (
-                ("max_connections", each.max_connections),
-                ("max_pending_requests", each.max_pending),
-                ("max_requests", each.max_requests),
-                ("max_retries", each.max_retries),
-            ):
-                lines.append(f"{name}::{kind}_priority::{limit}::{value}")
-        lines.append(f"{name}::added_via_api::{str(cluster.config.added_via_api).lower()}")
-        if cluster.config.eds_service_name != name and cluster.config.type == "EDS":
-            lines.append(f"{name}::eds_service_name::{cluster.config.eds_service_name}")
-        for host in cluster.hosts.values():
-            lines += [f"{name}::{host.text}::{key}::{value}" for key, value in host_facts(host)]
-    return Answer("".join(line + "\n" for line in lines))
-
-
-def outlier_lines(name: str) -> list[str]:
-    kinds = ("success_rate", "local_origin_success_rate")
-    return [f"{name}::outlier::{kind}_{what}::-1" for kind in kinds for what in ("average", "ejection_threshold")]
-
-
-def host_facts(host: Host) -> list[tuple[str, Any]]:
-    region, zone, sub_zone = host.locality
-    state = host.outlier
-    return [
-        ("cx_active", host.cx_active),
-        ("cx_connect_fail", host.cx_connect_fail),
-        ("cx_total", host.cx_total),
-        ("rq_active", host.rq_active),
-        ("rq_error", host.rq_error),
-        ("rq_pending_active", sum(len(pool.pending) for pool in host.pools.values())),
-        ("rq_success", host.rq_success),
-        ("rq_timeout", host.rq_timeout),
-        ("rq_total", host.rq_total),
-        ("hostname", host.hostname),
-        ("health_flags", host.health_text()),
-        ("weight", host.weight),
-        ("region", region),
-        ("zone", zone),
-        ("sub_zone", sub_zone),
-        ("canary", str(host.canary).lower()),
-        ("priority", host.priority),
-        ("success_rate", rate_text(state.rate if state is not None else -1.0)),
-        ("local_origin_success_rate", rate_text(state.local_rate if state is not None else -1.0)),
-    ]
-
-
-def rate_text(value: float) -> str:
-    return f"{value:g}"
-
-
-HOST_COUNTERS = (
-    ("cx_connect_fail", "COUNTER"),
-    ("cx_total", "COUNTER"),
-    ("rq_error", "COUNTER"),
-    ("rq_success", "COUNTER"),
-    ("rq_timeout", "COUNTER"),
-    ("rq_total", "COUNTER"),
-)
-HOST_GAUGES = ("cx_active", "rq_active")
-
-
-def counter_json(name: str, value: int, kind: str = "") -> dict[str, Any]:
-    out: dict[str, Any] = {}
-    if value:
-        out["value"] = str(value)
-    if kind:
-        out["type"] = kind
-    out["name"] = name
-    return out
-
-
-def host_status(host: Host) -> dict[str, Any]:
-    from mizzen.proxy.upstream import host as flags
-
-    host_name, port = host.address
-    address = (
-        {"pipe": {"path": host_name}} if port < 0 else {"socket_address": {"address": host_name, "port_value": port}}
-    )
-    stats = [counter_json(name, getattr(host, name)) for name, _ in HOST_COUNTERS]
-    stats += [counter_json(name, getattr(host, name), "GAUGE") for name in HOST_GAUGES]
-    stats.append(counter_json("rq_pending_active", sum(len(pool.pending) for pool in host.pools.values()), "GAUGE"))
-    health: dict[str, Any] = {}
-    if host.flags & flags.FAILED_ACTIVE_HC:
-        health["failed_active_health_check"] = True
-    if host.flags & flags.FAILED_OUTLIER:
-        health["failed_outlier_check"] = True
-    if host.flags & flags.DEGRADED_ACTIVE_HC:
-        health["failed_active_degraded_check"] = True
-    eds = "HEALTHY"
-    if host.flags & flags.FAILED_EDS:
-        eds = "UNHEALTHY"
-    elif host.flags & flags.DRAINING_EDS:
-        eds = "DRAINING"
-    elif host.flags & flags.DEGRADED_EDS:
-        eds = "DEGRADED"
-    health["eds_health_status"] = eds
-    locality = {key: value for key, value in zip(("region", "zone", "sub_zone"), host.locality, strict=True) if value}
-    out: dict[str, Any] = {
-        "address": address,
-        "stats": stats,
-        "health_status": health,
-        "weight": host.weight,
-        "locality": locality,
-    }
-    if host.hostname:
-        out["hostname"] = host.hostname
-    if host.priority:
-        out["priority"] = host.priority
-    return out
-
-
-def cluster_status(cluster: Any) -> dict[str, Any]:
-    out: dict[str, Any] = {"name": cluster.name}
-    if cluster.config.added_via_api:
-        out["added_via_api"] = True
-    out["host_statuses"] = [host_status(host) for host in cluster.hosts.values()]
-    thresholds = []
-    for kind, each in zip(("DEFAULT", "HIGH"), cluster.resources, strict=True):
-        item: dict[str, Any] = {} if kind == "DEFAULT" else {"priority": kind}
-        item |= {
-            "max_connections": each.max_connections,
-            "max_pending_requests": each.max_pending,
-            "max_requests": each.max_requests,
-            "max_retries": each.max_retries,
-        }
-        thresholds.append(item)
-    out["circuit_breakers"] = {"thresholds": thresholds}
-    out["observability_name"] = cluster.config.alt_stat_name
-    if cluster.config.type == "EDS":
-        out["eds_service_name"] = cluster.config.eds_service_name
-    return out
 
 
 def server_info(server: Server, query: dict[str, str], body: bytes) -> Answer:
@@ -240,54 +71,6 @@ def server_info(server: Server, query: dict[str, str], body: bytes) -> Answer:
         "node": json_format.MessageToDict(server.node, preserving_proto_field_name=True),
     }
     return Answer(as_json(info), JSON)
-
-
-def certs(server: Server, query: dict[str, str], body: bytes) -> Answer:
-    return Answer(as_json({"certificates": certificates(server)}), JSON)
-
-
-def certificates(server: Server) -> list[dict[str, Any]]:
-    """The certificates in use, each with its chain's facts."""
-    configs = []
-    for slot in server.listeners.slots.values():
-        configs += [chain.tls.tls for chain in slot.listener.all_chains() if chain.tls is not None]
-    for cluster in server.clusters.active.values():
-        configs += [transport.tls.tls for transport in cluster.transports() if transport.tls is not None]
-    out, seen = [], set()
-    for config in configs:
-        entry: dict[str, Any] = {"ca_cert": [], "cert_chain": []}
-        for secret in config.certificates:
-            if secret.message is not None:
-                entry["cert_chain"].append(certificate_facts(secret.message.certificate_chain))
-        validation = config.validation
-        if validation is not None and validation.message is not None and validation.message.HasField("trusted_ca"):
-            entry["ca_cert"].append(certificate_facts(validation.message.trusted_ca))
-        key = json.dumps(entry, sort_keys=True)
-        if key not in seen:
-            seen.add(key)
-            out.append(entry)
-    return out
-
-
-def certificate_facts(source: Any) -> dict[str, Any]:
-    from mizzen.proxy.accesslog.format import data_source_bytes
-    from mizzen.proxy.net.tls_context import leaf_of
-
-    cert = leaf_of(data_source_bytes(source))
-    sans = (
-        [{"uri": uri} for uri in cert.uris]
-        + [{"dns": dns} for dns in cert.dns]
-        + [{"ip_address": ip} for ip in cert.ips]
-    )
-    days = int((cert.not_after.timestamp() - time.time()) // 86400)
-    return {
-        "path": source.filename or "<inline>",
-        "serial_number": cert.serial,
-        "subject_alt_names": sans,
-        "days_until_expiration": str(max(0, days)),
-        "valid_from": cert.not_before.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "expiration_time": cert.not_after.strftime("%Y-%m-%dT%H:%M:%SZ"),
-    }
 
 
 def memory(server: Server, query: dict[str, str], body: bytes) -> Answer:
@@ -326,104 +109,6 @@ def runtime_modify(server: Server, query: dict[str, str], body: bytes) -> Answer
         except ValueError:
             server.runtime[key] = text
     return Answer()
-
-
-COMPONENTS = [
-    "admin",
-    "alternate_protocols_cache",
-    "aws",
-    "assert",
-    "backtrace",
-    "basic_auth",
-    "cache_filter",
-    "client",
-    "config",
-    "connection",
-    "conn_handler",
-    "compression",
-    "credential_injector",
-    "decompression",
-    "dns",
-    "dynamic_forward_proxy",
-    "envoy_bug",
-    "ext_authz",
-    "ext_proc",
-    "file",
-    "filter",
-    "filter_state",
-    "forward_proxy",
-    "geolocation",
-    "golang",
-    "grpc",
-    "happy_eyeballs",
-    "hc",
-    "health_checker",
-    "http",
-    "http2",
-    "hystrix",
-    "init",
-    "io",
-    "jwt",
-    "json_to_metadata",
-    "kafka",
-    "key_value_store",
-    "lua",
-    "main",
-    "matcher",
-    "mcp",
-    "misc",
-    "mongo",
-    "multi_connection",
-    "oauth2",
-    "quic",
-    "quic_stream",
-    "pool",
-    "prefetch",
-    "rate_limit_quota",
-    "rbac",
-    "redis",
-    "router",
-    "runtime",
-    "stats",
-    "secret",
-    "tap",
-    "testing",
-    "thrift",
-    "tracing",
-    "upstream",
-    "udp",
-    "wasm",
-    "websocket",
-]
-LEVEL_NAMES = {5: "trace", 10: "debug", 20: "info", 30: "warning", 40: "error", 50: "critical", 60: "off"}
-
-
-def log_levels(server: Server, query: dict[str, str], body: bytes) -> Answer:
-    from mizzen.proxy.commands import LEVELS
-
-    for key, value in query.items():
-        if key == "paths":
-            for part in value.split(","):
-                name, _, level = part.partition(":")
-                if name not in COMPONENTS or level not in LEVELS:
-                    return Answer(f"error: invalid logger name or level: {part}\n", status=400)
-                logging.getLogger(f"envoy.{name}").setLevel(LEVELS[level])
-            continue
-        if value not in LEVELS:
-            return Answer("error: invalid logger level\n", status=400)
-        if key == "level":
-            logging.getLogger().setLevel(LEVELS[value])
-            for name in COMPONENTS:
-                logging.getLogger(f"envoy.{name}").setLevel(LEVELS[value])
-        elif key in COMPONENTS:
-            logging.getLogger(f"envoy.{key}").setLevel(LEVELS[value])
-        else:
-            return Answer("error: invalid logger name\n", status=400)
-    lines = ["active loggers:"]
-    for name in COMPONENTS:
-        effective = logging.getLogger(f"envoy.{name}").getEffectiveLevel()
-        lines.append(f"  {name}: {LEVEL_NAMES.get(effective, 'info')}")
-    return Answer("\n".join(lines) + "\n\n")
 
 
 def quit_(server: Server, query: dict[str, str], body: bytes) -> Answer:
@@ -540,4 +225,6 @@ PAGES: dict[str, Page] = {
     "/stats/prometheus": Page(_stats("prometheus"), "print server stats in prometheus format"),
     "/stats/recentlookups": Page(_stats("recent_lookups"), "Show recent stat-name lookups"),
 }
+
+
 __all__ = ["PAGES", "Answer", "Page", "asyncio", "re"]

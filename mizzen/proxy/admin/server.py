@@ -9,7 +9,8 @@ import asyncio
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
 
-from mizzen.proxy.admin.pages import PAGES, Answer
+from mizzen.proxy.admin.answers import Answer
+from mizzen.proxy.admin.pages import PAGES
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_head import content_length, parse_request
 from mizzen.proxy.config.errors import ConfigError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any
 
-from mizzen.proxy.admin.pages import HTML, JSON, PLAIN, Answer, as_json
+from mizzen.proxy.admin.answers import HTML, JSON, PLAIN, Answer, as_json
 from mizzen.proxy.stats.prometheus import exposition
 from mizzen.proxy.stats.store import COUNTER, GAUGE, HISTOGRAM, QUANTILES, TEXT, Stat, quantile
 

@@ -13,7 +13,7 @@ from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 
 from mizzen.proxy.accesslog.format import DEFAULT, TextFormat, json_format, substitution_format, text_format
-from mizzen.proxy.accesslog.operators import grpc_number
+from mizzen.proxy.accesslog.grpc import grpc_number
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import header_matcher, metadata_matcher
 from mizzen.proxy.config.values import fraction

@@ -11,7 +11,7 @@ from typing import Any
 
 from envoy.config.route.v3 import route_pb2
 
-from mizzen.proxy.accesslog.format import data_source_bytes, struct_value, substitution_format
+from mizzen.proxy.accesslog.format import struct_value
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.header_ops import in_order, level
 from mizzen.proxy.config.matchers import (
@@ -19,11 +19,11 @@ from mizzen.proxy.config.matchers import (
     header_matcher,
     metadata_matcher,
     query_matcher,
-    regex,
     runtime_fraction,
     string_matcher,
 )
 from mizzen.proxy.config.rate_limits import limits
+from mizzen.proxy.config.route_answers import direct_response, redirect, substitution
 from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
 from mizzen.proxy.http.header_ops import Ops
 from mizzen.proxy.http.retry import RetryPolicy
@@ -31,10 +31,8 @@ from mizzen.proxy.http.route import (
     OTHER,
     PATH,
     PREFIX,
-    DirectResponse,
     Match,
     Mirror,
-    Redirect,
     Route,
     RouteAction,
     RouteTable,
@@ -43,15 +41,6 @@ from mizzen.proxy.http.route import (
 )
 from mizzen.proxy.stats.names import VCLUSTER_COUNTERS
 from mizzen.proxy.upstream.hashing import hash_policies
-
-REDIRECT_CODES = {0: 301, 1: 302, 2: 303, 3: 307, 4: 308}
-
-
-def substitution(rewrite: Any) -> Callable[[str], str]:
-    """A function for a RegexMatchAndSubstitute."""
-    pattern = regex(rewrite.pattern.regex)
-    replacement = rewrite.substitution
-    return lambda text: str(pattern.sub(replacement, text))
 
 
 def all_of(tests: list[Callable[[Any], bool]]) -> Callable[[Any], bool]:
@@ -202,9 +191,9 @@ class RouteCompiler:
         if kind == "route":
             route.action = self._action(message.route, route, where)
         elif kind == "redirect":
-            route.redirect = self._redirect(message.redirect, where)
+            route.redirect = redirect(message.redirect, where)
         elif kind == "direct_response":
-            route.direct = self._direct(message.direct_response)
+            route.direct = direct_response(message.direct_response)
         elif kind == "non_forwarding_action":
             pass
         else:
@@ -449,45 +438,6 @@ class RouteCompiler:
             "request_mirror_policies",
         )
         return mirror
-
-    @staticmethod
-    def _redirect(message: Any, where: str) -> Redirect:
-        redirect = Redirect()
-        redirect.code = REDIRECT_CODES[message.response_code]
-        redirect.host = message.host_redirect
-        redirect.port = message.port_redirect
-        redirect.strip_query = message.strip_query
-        kind = message.WhichOneof("scheme_rewrite_specifier")
-        if kind == "https_redirect":
-            redirect.https = message.https_redirect
-        elif kind == "scheme_redirect":
-            redirect.scheme = message.scheme_redirect
-        kind = message.WhichOneof("path_rewrite_specifier")
-        if kind == "path_redirect":
-            redirect.path = message.path_redirect
-        elif kind == "prefix_rewrite":
-            redirect.prefix_rewrite = message.prefix_rewrite
-        elif kind == "regex_rewrite":
-            redirect.regex_rewrite = substitution(message.regex_rewrite)
-        return redirect
-
-    @staticmethod
-    def _direct(message: Any) -> DirectResponse:
-        body = (
-            data_source_bytes(message.body)
-            if message.HasField("body") and message.body.WhichOneof("specifier")
-            else b""
-        )
-        if len(body) > 4096:
-            raise ConfigError(f"response body size is {len(body)} bytes; maximum is 4096")
-        direct = DirectResponse(message.status, body)
-        if message.HasField("body_format"):
-            direct.body_format = substitution_format(message.body_format)
-            json_body = message.body_format.WhichOneof("format") == "json_format"
-            direct.content_type = message.body_format.content_type or (
-                "application/json" if json_body else "text/plain"
-            )
-        return direct
 
 
 def compile_routes(proto: Any, server: Any, validate: bool) -> RouteTable:

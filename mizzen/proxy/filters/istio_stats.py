@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from mizzen.proxy.accesslog.operators import grpc_number
+from mizzen.proxy.accesslog.grpc import grpc_number
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.filters.base import HttpFilter
 from mizzen.proxy.filters.istio_peer import DOWNSTREAM, UPSTREAM, Peer, peer_of, workload_peer

@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mizzen.proxy.accesslog.format import data_source, json_format, text_format
-from mizzen.proxy.accesslog.operators import FROM_HTTP as GRPC_STATUS_FROM_HTTP
+from mizzen.proxy.accesslog.grpc import FROM_HTTP as GRPC_STATUS_FROM_HTTP
 from mizzen.proxy.codec.headers import ResponseHeaders
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.header_ops import add_ops

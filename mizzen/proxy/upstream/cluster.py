@@ -228,7 +228,7 @@ class Cluster:
         protocol = self.http.protocol if key.__class__ is int else key[1]
         if protocol == "http1":
             return Pool(self, host, priority, key)
-        from mizzen.proxy.upstream.h2_client import AutoPool, Http2Pool
+        from mizzen.proxy.upstream.h2_pool import AutoPool, Http2Pool
 
         if protocol == HTTP2:
             return Http2Pool(self, host, priority, key)
