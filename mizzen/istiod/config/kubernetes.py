@@ -108,7 +108,9 @@ class KubernetesSource:
             return
         live = None
         if obj["apiVersion"].partition("/")[0] in OWN_GROUPS:
-            live = Live(int(obj["metadata"].get("generation") or 0), obj.get("status") or {})
+            meta = obj["metadata"]
+            version = str(meta.get("resourceVersion") or "")
+            live = Live(int(meta.get("generation") or 0), obj.get("status") or {}, version)
         self.membership.offer(trim(obj), f"resourceVersion {obj['metadata'].get('resourceVersion')}", live)
 
     def _tag(self, change: Change) -> None:

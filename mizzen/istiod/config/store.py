@@ -36,12 +36,13 @@ class Rejected(NamedTuple):
 
 
 class Live(NamedTuple):
-    """What an API server holds of an object beside what it asks for: which state of it (`metadata.generation`), and its
-    status as JSON.
+    """What an API server holds of an object beside what it asks for: which state of it (`metadata.generation`), its
+    status as JSON, and its resourceVersion, "" when it is not known.
     """
 
     generation: int
     status: Mapping[str, Any]
+    version: str = ""
 
 
 Check = Callable[[Mapping[str, Any]], list[Invalid]]

@@ -21,6 +21,8 @@ from mizzen.istiod.registry.workloads import Identity, Workload, entry_workload,
 Services = tuple[Service, ...]
 Source = tuple[str, Key]
 """The kind and key of the object behind a service."""
+HEALTH_CHECKS = "proxy.istio.io/health-checks-enabled"
+"""On a WorkloadEntry, "true": its health is told by its machine."""
 KINDS = frozenset({"Service", "EndpointSlice", "Pod", "Node", "ServiceEntry", "WorkloadEntry"})
 
 
@@ -287,9 +289,11 @@ def _entry(key: Key, obj: Any, identity: Identity) -> Workload:
 
 
 def _healthy(entry: Any) -> bool:
-    """Whether a WorkloadEntry has no health condition that says otherwise."""
+    """Whether a WorkloadEntry may get traffic: where its health is checked, only once it was told to be well."""
+    if (entry.metadata.annotations or {}).get(HEALTH_CHECKS) != "true":
+        return True
     conditions = (entry.status.conditions if entry.status is not None else None) or ()
-    return not any(c.type == "Healthy" and c.status == "False" for c in conditions)
+    return any(c.type == "Healthy" and c.status == "True" for c in conditions)
 
 
 def _slice_owner(piece: Any) -> str:

@@ -100,6 +100,7 @@ def istiod(
             external_ca=os.environ.get("EXTERNAL_CA", ""),
             k8s_signer=os.environ.get("K8S_SIGNER", ""),
             cert_signer_domain=os.environ.get("CERT_SIGNER_DOMAIN", ""),
+            allocate_addresses=_switch("PILOT_ENABLE_IP_AUTOALLOCATE", True),
             analysis=_switch("PILOT_ENABLE_ANALYSIS", False),
         )
         _run(options)

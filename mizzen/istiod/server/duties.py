@@ -20,6 +20,8 @@ from mizzen.istiod.server.gateways import GatewayClasses, GatewayProxies
 from mizzen.istiod.server.injection import InjectionSettings
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.options import ServerOptions
+from mizzen.istiod.server.registration import Sweeper
+from mizzen.istiod.status.addresses import AddressAllocator
 from mizzen.istiod.status.analysis import Analysis
 from mizzen.istiod.status.blame import note
 from mizzen.istiod.status.gateway_reporter import GatewayReporter
@@ -33,6 +35,7 @@ from mizzen.kube.lease import Election
 
 STATUS, GATEWAY_STATUS = "istio-status-leader", "istio-gateway-status-leader"
 NAMESPACES, GATEWAY_DEPLOYMENT = "istio-namespace-controller-election", "istio-gateway-deployment"
+ADDRESSES, MACHINES = "istio-ip-autoallocate", "istio-workload-entry-leader"
 Task = tuple[Coroutine[Any, Any, None], str]
 
 
@@ -41,6 +44,7 @@ class Duties:
 
     def __init__(
         self,
+        writer: StatusWriter,
         client: Client,
         store: ConfigStore,
         hub: Hub,
@@ -55,7 +59,8 @@ class Duties:
         self._client, self._store, self._hub = client, store, hub
         self._authority, self._options, self._metrics = authority, options, metrics
         self._settings_changed: list[Callable[[], None]] = []
-        self._writer = StatusWriter(client, store)
+        self._writer = writer
+        self._addresses = AddressAllocator(store, writer)
         # What names a revision is that control plane's to speak of; of what names none one speaks for all.
         self._status = {
             False: IstioReporter(hub, store, self._writer, lambda key: not membership.named(key)),
@@ -96,6 +101,9 @@ class Duties:
             yield self._election(STATUS, each_revision=named).run(partial(self._keep_status, named)), "status"
             election = self._election(GATEWAY_STATUS, each_revision=named)
             yield election.run(self._gateways[named].run), "status of gateways"
+        if options.allocate_addresses:
+            yield self._election(ADDRESSES).run(self._addresses.run), "virtual addresses"
+        yield self._election(MACHINES).run(Sweeper(self._client, self._store).run), "machines that left"
         yield informers.run(), "informers"
 
     def _gateway_proxies(self, informers: Informers) -> Task:
@@ -139,6 +147,7 @@ class Duties:
             self._gateways[named].published(changes)
             if self._options.analysis:
                 self._analyses[named].published(changes)
+        self._addresses.published(changes)
         if any(change.kind in ("Mesh", "ConfigMap") for change in changes):
             for told in self._settings_changed:
                 told()

@@ -20,7 +20,7 @@ from mizzen.istiod.rpc.status import Refused, Status
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.options import ServerOptions, bind, flag
 from mizzen.istiod.xds.hub import Hub
-from mizzen.istiod.xds.server import AdsService, Debug, ReadsSecrets
+from mizzen.istiod.xds.server import AdsService, Debug, Machines, ReadsSecrets
 
 
 class BoundPorts(NamedTuple):
@@ -72,8 +72,9 @@ class GrpcPorts:
         debug: Debug,
         reads_secrets: ReadsSecrets,
         ra: KubernetesRa | None = None,
+        machines: Machines | None = None,
     ) -> None:
-        self._ra = ra
+        self._ra, self._machines = ra, machines
         self._options, self._hub, self._authority, self._metrics = options, hub, authority, metrics
         self._debug = debug
         self._reads_secrets = reads_secrets
@@ -83,12 +84,12 @@ class GrpcPorts:
 
     async def start(self, ports: BoundPorts, chain: bytes, key: bytes) -> None:
         if ports.plaintext is not None:
-            methods = AdsService(self._hub, no_identity, self._debug).methods()
+            methods = AdsService(self._hub, no_identity, self._debug, machines=self._machines).methods()
             if ports.secure is None:
                 methods |= self._certificates()
             self.ports["grpc"] = await self._serve(methods).start(ports.plaintext)
         if ports.secure is not None:
-            ads = AdsService(self._hub, self._identities, self._debug, self._reads_secrets)
+            ads = AdsService(self._hub, self._identities, self._debug, self._reads_secrets, self._machines)
             server = self._serve({**ads.methods(), **self._certificates()})
             context = server_context(chain, key, self._authority.roots)
             self.ports["secure_grpc"] = await server.start(ports.secure, context)

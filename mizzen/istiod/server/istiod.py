@@ -42,10 +42,12 @@ from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.observer import VERSION, MetricsObserver, collector
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.istiod.server.pushes import MeshSource, PushLoop
+from mizzen.istiod.server.registration import Registration
 from mizzen.istiod.server.tls import https_context
 from mizzen.istiod.server.webhooks import validate_routes
 from mizzen.istiod.snapshot.snapshot import Options
 from mizzen.istiod.status.blame import note
+from mizzen.istiod.status.writer import StatusWriter
 from mizzen.istiod.translate import generate
 from mizzen.istiod.xds.debounce import Debounce
 from mizzen.istiod.xds.hub import Hub
@@ -119,6 +121,7 @@ class Istiod:
         self._tasks: list[asyncio.Task[Any]] = []
         self._authority: Authority | None = None
         self._https: ssl.SSLContext | None = None
+        self._machines: Registration | None = None
         self._ready = False
         collector(self.metrics, self.hub)
 
@@ -151,8 +154,19 @@ class Istiod:
         o = self.options
         xds_debug = XdsDebug(debug, o.identity, VERSION, o.revision, o.system_namespace)
         reads_secrets = SecretAccess(self.client).may_list
+        if self.client is not None:
+            self._writer = StatusWriter(self.client, self.store)
+            self._machines = Registration(self.client, self.store, self._writer, o.identity)
         self._grpc = GrpcPorts(
-            o, self.hub, authority, self._token_reviewer(), self.metrics, xds_debug, reads_secrets, self._ra(authority)
+            o,
+            self.hub,
+            authority,
+            self._token_reviewer(),
+            self.metrics,
+            xds_debug,
+            reads_secrets,
+            self._ra(authority),
+            self._machines,
         )
         by_token = self._grpc.authenticator.by_token
         debugging = debug_routes(debug, by_token, o.system_namespace)
@@ -172,7 +186,15 @@ class Istiod:
         self._spawn(self._keep_ca(authority), "CA")
         if self.client is not None:
             duties = Duties(
-                self.client, self.store, self.hub, authority, o, self.metrics, self._injection, self._membership
+                self._writer,
+                self.client,
+                self.store,
+                self.hub,
+                authority,
+                o,
+                self.metrics,
+                self._injection,
+                self._membership,
             )
             for coroutine, name in duties.tasks():
                 self._spawn(coroutine, name)
@@ -189,6 +211,8 @@ class Istiod:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._machines is not None:
+            await self._machines.stop()
         if self._grpc is not None:
             await self._grpc.stop()
         await self._http.stop()

@@ -42,6 +42,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     identity: str = "istiod"
     status: bool = True  # write the status of Istio's objects and the Gateway API's
     analysis: bool = False  # and what analysis says of them
+    allocate_addresses: bool = True  # for ServiceEntries that give none
     leases: Timing = Timing()
     multiroot: bool = False  # tell proxies of every root that the mesh trusts
     external_ca: str = ""

@@ -39,6 +39,12 @@ def now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
+def changes(current: Mapping[str, Any], wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """A merge patch from one status to another: only the fields that differ."""
+    out: dict[str, Any] = {name: None for name in current if name not in wanted}
+    return out | {name: value for name, value in wanted.items() if current.get(name) != value}
+
+
 class StatusWriter:
     """One for all reporters, so that they share the rate. written: how many writes there were."""
 
@@ -57,19 +63,23 @@ class StatusWriter:
             return True
         await self._turn()
         namespace, name = key[1]
-        # A merge patch keeps what it does not name, and what others have written is not overwritten by accident.
-        patch = {**dict.fromkeys(live.status), **wanted}
+        patch: dict[str, Any] = {"status": changes(live.status, wanted)}
+        if live.version:  # others write into the same lists: not over what has not been seen
+            patch["metadata"] = {"resourceVersion": live.version}
         try:
-            got = await self._client.patch(resource, name, {"status": patch}, namespace, subresource="status")
+            got = await self._client.patch(resource, name, patch, namespace, subresource="status")
         except (ApiError, *CONNECTION_ERRORS) as error:
             if isinstance(error, ApiError) and error.not_found:
                 return True
+            if isinstance(error, ApiError) and error.conflict:
+                return False
             log.warning("status of %s %s/%s: %s", key[0], namespace, name, error or type(error).__name__)
             return False
         self.written += 1
         if key in self._store.live:
-            generation = int(got["metadata"].get("generation") or 0)
-            self._store.live[key] = Live(generation, got.get("status") or {})
+            meta = got["metadata"]
+            generation, version = int(meta.get("generation") or 0), str(meta.get("resourceVersion") or "")
+            self._store.live[key] = Live(generation, got.get("status") or {}, version)
         return True
 
     async def _turn(self) -> None:

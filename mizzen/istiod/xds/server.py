@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, Protocol
 
 from envoy.service.discovery.v3 import discovery_pb2
 from google.protobuf.message import DecodeError
@@ -36,6 +36,16 @@ Debug = Callable[[str, tuple[str, ...], tuple[str, ...] | None, bool], bytes]
 """(type URL, names, identities, delta) → one response, serialised. Raises Refused."""
 
 
+class Machines(Protocol):
+    """Who registers machines that come from outside the cluster, and keeps their health."""
+
+    async def connected(self, connection: Connection) -> None: ...
+
+    def disconnected(self, connection: Connection) -> None: ...
+
+    def health(self, connection: Connection, error: str | None) -> None: ...
+
+
 class AdsService:
     """StreamAggregatedResources and DeltaAggregatedResources on one hub."""
 
@@ -45,8 +55,9 @@ class AdsService:
         authenticate: Authenticate,
         debug: Debug | None = None,
         reads_secrets: ReadsSecrets | None = None,
+        machines: Machines | None = None,
     ) -> None:
-        self.hub, self.debug, self.reads_secrets = hub, debug, reads_secrets
+        self.hub, self.debug, self.reads_secrets, self.machines = hub, debug, reads_secrets, machines
         self._authenticate = authenticate
 
     def methods(self) -> dict[str, Method]:
@@ -88,11 +99,18 @@ class Stream:
         self._connection = connection
         log.info("ADS: new %sconnection %s", "delta " if self._delta else "", connection.id)
         connection.wake, self._call.on_writable, self._call.quick = self._wake, self._pump, self._quick
+        machines = self._service.machines
         try:
+            if machines is not None:
+                await machines.connected(connection)
+            elif node.text("AUTO_REGISTER_GROUP"):
+                raise PeerError("auto-registration needs a control plane with an API server")
             await self._follow(connection, first)
         finally:
             self._connection = None
             self._hub.disconnect(connection)
+            if machines is not None:
+                machines.disconnected(connection)
             log.info("ADS: connection %s terminated", connection.id)
 
     async def _first(self) -> Any:
@@ -144,6 +162,8 @@ class Stream:
     def _take(self, connection: Connection, message: Any) -> None:
         if message.type_url == HEALTH:
             connection.health_error = message.error_detail.message if message.HasField("error_detail") else None
+            if self._service.machines is not None:
+                self._service.machines.health(connection, connection.health_error)
             return
         acknowledges = self._delta and _acknowledges(message)
         if acknowledges and connection.subscriptions.plain_ack(message.type_url, message.response_nonce):
