@@ -14,7 +14,9 @@ from typing import cast
 from urllib.parse import unquote
 
 from mizzen.api.errors import PeerError
-from mizzen.proxy.codec.h2 import CANCEL, FRAME, H2, Broken, H2Stream
+from mizzen.proxy.codec.h2 import H2
+from mizzen.proxy.codec.h2_frames import CANCEL, FRAME, Broken
+from mizzen.proxy.codec.h2_stream import H2Stream
 
 log = logging.getLogger("mizzen.agent.grpc")
 

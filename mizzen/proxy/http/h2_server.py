@@ -9,9 +9,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
-from mizzen.proxy.codec import h2
+from mizzen.proxy.codec import h2, h2_frames
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h2_messages import STATUS, request_of, trailers_of
+from mizzen.proxy.codec.h2_stream import H2Stream
 from mizzen.proxy.codec.headers import Headers, ResponseHeaders
 from mizzen.proxy.http import info as flags
 from mizzen.proxy.http.codec import Codec
@@ -29,7 +30,7 @@ class ServerStream(Codec):
 
     __slots__ = ("connection", "head", "kept_window", "paused", "response_paused", "stream", "wire")
 
-    def __init__(self, connection: H2Server, wire: h2.H2Stream) -> None:
+    def __init__(self, connection: H2Server, wire: H2Stream) -> None:
         self.connection = connection
         self.conn = connection.conn
         self.wire = wire
@@ -84,7 +85,7 @@ class ServerStream(Codec):
 
     def _ended(self, stream: Stream) -> None:
         if not self.wire.closed_remote and not stream.request_end:
-            self.connection.h2.reset(self.wire, h2.NO_ERROR)
+            self.connection.h2.reset(self.wire, h2_frames.NO_ERROR)
 
     def writable(self) -> None:
         if self.response_paused and self.wire.queued < HIGH_WATER // 2:
@@ -96,7 +97,7 @@ class ServerStream(Codec):
         """The connection sends at the end of the turn."""
 
     def reset(self, stream: Stream, details: str) -> None:
-        code = h2.INTERNAL_ERROR if "protocol_error" not in details else h2.PROTOCOL_ERROR
+        code = h2_frames.INTERNAL_ERROR if "protocol_error" not in details else h2_frames.PROTOCOL_ERROR
         self.connection.h2.reset(self.wire, code)
         self.connection.hcm.codec2.tx_reset += 1
         self.connection.later()
@@ -176,7 +177,7 @@ class H2Server:
         self.processing = True
         try:
             self.h2.feed(data)
-        except h2.Broken as error:
+        except h2_frames.Broken as error:
             self.broken(error.details)
         finally:
             self.processing = False
@@ -266,14 +267,14 @@ class H2Server:
 
     # --- frames ---
 
-    def h2_new(self, wire: h2.H2Stream) -> bool:
+    def h2_new(self, wire: H2Stream) -> bool:
         wire.app = ServerStream(self, wire)
         return True
 
     def h2_settings(self) -> None:
         pass
 
-    def h2_headers(self, wire: h2.H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
+    def h2_headers(self, wire: H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
         app = wire.app
         if app is None:
             return
@@ -284,7 +285,7 @@ class H2Server:
                 try:
                     stream.on_trailers(trailers_of(fields))
                 except CodecError as error:
-                    raise h2.Broken(h2.PROTOCOL_ERROR, error.details, True) from error
+                    raise h2_frames.Broken(h2_frames.PROTOCOL_ERROR, error.details, True) from error
             return
         stream = app.stream = Stream(hcm, app)
         self.active += 1
@@ -302,7 +303,7 @@ class H2Server:
                 wire.length = int(length)
         except CodecError as error:
             self._malformed(stream, error.details)
-            raise h2.Broken(h2.PROTOCOL_ERROR, error.details, True) from error
+            raise h2_frames.Broken(h2_frames.PROTOCOL_ERROR, error.details, True) from error
         if len(fields) > hcm.max_headers and len(fields) - 4 + 4 > hcm.max_headers:
             self._refuse(app, stream, "http2.too_many_headers")
             return
@@ -329,10 +330,10 @@ class H2Server:
         stats = self.hcm.stats
         stats.downstream_rq_total += 1
         stats.downstream_rq_active += 1
-        self.h2.reset(app.wire, h2.INTERNAL_ERROR)
+        self.h2.reset(app.wire, h2_frames.INTERNAL_ERROR)
         stream.on_reset(details, flags.DOWNSTREAM_REMOTE_RESET)
 
-    def h2_data(self, wire: h2.H2Stream, data: bytes, end: bool) -> None:
+    def h2_data(self, wire: H2Stream, data: bytes, end: bool) -> None:
         app = wire.app
         size = len(data)
         if app is None or app.stream is None:
@@ -347,7 +348,7 @@ class H2Server:
         else:
             self.h2.consumed(wire, size)
 
-    def h2_reset(self, wire: h2.H2Stream, code: int) -> None:
+    def h2_reset(self, wire: H2Stream, code: int) -> None:
         app = wire.app
         self.hcm.codec2.rx_reset += 1
         if app is not None and app.stream is not None and not app.stream.done:
@@ -360,7 +361,7 @@ class H2Server:
         if not self.active:
             self.drain()
 
-    def h2_writable(self, wire: h2.H2Stream) -> None:
+    def h2_writable(self, wire: H2Stream) -> None:
         if wire.app is not None:
             wire.app.writable()
 
@@ -383,7 +384,7 @@ class H2Server:
         """GOAWAY now; the connection closes with its last stream."""
         if not self.closing:
             self.closing = True
-            self.h2.goaway(h2.NO_ERROR)
+            self.h2.goaway(h2_frames.NO_ERROR)
             self.hcm.codec2.goaway_sent += 1
             self.later()
         if not self.active and self.transport is not None:

@@ -9,9 +9,10 @@ from __future__ import annotations
 from time import monotonic
 from typing import Any
 
-from mizzen.proxy.codec import h2
+from mizzen.proxy.codec import h2, h2_frames
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h2_messages import request_pseudo, response_of, trailers_of
+from mizzen.proxy.codec.h2_stream import H2Stream
 from mizzen.proxy.codec.headers import Headers, RequestHeaders
 from mizzen.proxy.upstream.pool import PROTOCOL_ERROR, REFUSED, REMOTE_RESET, TERMINATION
 
@@ -65,7 +66,7 @@ class ClientStream:
         """The owner gives up."""
         if self.up is up:
             self.over()
-            self.connection.h2.reset(self.wire, h2.CANCEL)
+            self.connection.h2.reset(self.wire, h2_frames.CANCEL)
             self.connection.pool.stats.upstream_rq_tx_reset += 1
             self.connection.later()
 
@@ -173,7 +174,7 @@ class H2Client:
         self.processing = True
         try:
             self.h2.feed(data)
-        except h2.Broken:
+        except h2_frames.Broken:
             pool.stats.upstream_cx_protocol_error += 1
             self._fail(PROTOCOL_ERROR)
         finally:
@@ -243,19 +244,19 @@ class H2Client:
         if monotonic() - self.heard > self.ping_interval + self.ping_timeout:
             self._fail(TERMINATION)
             return
-        self.h2._frame(h2.PING, 0, 0, b"mizzen\0\0")
+        self.h2._frame(h2_frames.PING, 0, 0, b"mizzen\0\0")
         self.flush_out()
         self.ping = loop.call_later(self.ping_interval, self._ping)
 
     # --- frames ---
 
-    def h2_new(self, wire: h2.H2Stream) -> bool:
+    def h2_new(self, wire: H2Stream) -> bool:
         return False
 
     def h2_settings(self) -> None:
         self.pool.more_room(self)
 
-    def h2_headers(self, wire: h2.H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
+    def h2_headers(self, wire: H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
         app = wire.app
         if app is None or app.up is None:
             return
@@ -288,11 +289,11 @@ class H2Client:
     def _stream_failed(self, app: ClientStream, reason: str) -> None:
         self.pool.stats.upstream_cx_protocol_error += 0
         up = app.over()
-        self.h2.reset(app.wire, h2.PROTOCOL_ERROR)
+        self.h2.reset(app.wire, h2_frames.PROTOCOL_ERROR)
         if up is not None:
             up.on_reset(reason, None)
 
-    def h2_data(self, wire: h2.H2Stream, data: bytes, end: bool) -> None:
+    def h2_data(self, wire: H2Stream, data: bytes, end: bool) -> None:
         app = wire.app
         size = len(data)
         if app is None or app.up is None:
@@ -310,7 +311,7 @@ class H2Client:
             else:
                 self.h2.consumed(wire, size)
 
-    def h2_reset(self, wire: h2.H2Stream, code: int) -> None:
+    def h2_reset(self, wire: H2Stream, code: int) -> None:
         app = wire.app
         up = app.over() if app is not None else None
         if up is None:
@@ -318,7 +319,7 @@ class H2Client:
         if code < 0:
             up.on_reset(PROTOCOL_ERROR, None)
         else:
-            up.on_reset(REFUSED if code == h2.REFUSED_STREAM else REMOTE_RESET, None)
+            up.on_reset(REFUSED if code == h2_frames.REFUSED_STREAM else REMOTE_RESET, None)
 
     def h2_goaway(self, last: int, code: int) -> None:
         self.going_away = True
@@ -332,7 +333,7 @@ class H2Client:
         if not self.active:
             self.close()
 
-    def h2_writable(self, wire: h2.H2Stream) -> None:
+    def h2_writable(self, wire: H2Stream) -> None:
         app = wire.app
         if app is not None and app.request_paused and wire.queued < HIGH_WATER // 2:
             app.request_paused = False

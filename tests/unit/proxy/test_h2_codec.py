@@ -7,7 +7,9 @@ import h2.connection
 import h2.events
 import pytest
 
-from mizzen.proxy.codec import h2 as ours
+from mizzen.proxy.codec import h2_frames
+from mizzen.proxy.codec.h2 import H2
+from mizzen.proxy.codec.h2_stream import H2Stream
 
 
 class Recorder:
@@ -21,24 +23,24 @@ class Recorder:
         self.goaways: list[tuple[int, int]] = []
         self.writable = 0
 
-    def h2_headers(self, stream: ours.H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
+    def h2_headers(self, stream: H2Stream, fields: list[tuple[bytes, bytes]], end: bool, trailers: bool) -> None:
         self.heads.append((stream.id, fields, end, trailers))
         self.last = stream
 
-    def h2_data(self, stream: ours.H2Stream, data: bytes, end: bool) -> None:
+    def h2_data(self, stream: H2Stream, data: bytes, end: bool) -> None:
         self.data += data
         self.ended = end
 
-    def h2_reset(self, stream: ours.H2Stream, code: int) -> None:
+    def h2_reset(self, stream: H2Stream, code: int) -> None:
         self.resets.append(code)
 
     def h2_goaway(self, last: int, code: int) -> None:
         self.goaways.append((last, code))
 
-    def h2_writable(self, stream: ours.H2Stream) -> None:
+    def h2_writable(self, stream: H2Stream) -> None:
         self.writable += 1
 
-    def h2_new(self, stream: ours.H2Stream) -> bool:
+    def h2_new(self, stream: H2Stream) -> bool:
         return True
 
     def h2_settings(self) -> None:
@@ -48,15 +50,15 @@ class Recorder:
 REQUEST = [(":method", "POST"), (":scheme", "http"), (":path", "/"), (":authority", "x"), ("x-a", "b")]
 
 
-def pair() -> tuple[ours.H2, Recorder, h2.connection.H2Connection]:
+def pair() -> tuple[H2, Recorder, h2.connection.H2Connection]:
     recorder = Recorder()
-    server = ours.H2(recorder, False)
+    server = H2(recorder, False)
     client = h2.connection.H2Connection(h2.config.H2Configuration(client_side=True))
     client.initiate_connection()
     return server, recorder, client
 
 
-def exchange(server: ours.H2, client: h2.connection.H2Connection) -> list[h2.events.Event]:
+def exchange(server: H2, client: h2.connection.H2Connection) -> list[h2.events.Event]:
     events: list[h2.events.Event] = []
     for _ in range(4):
         server.feed(client.data_to_send())
@@ -108,28 +110,28 @@ def frame(kind: int, flags: int, stream: int, body: bytes = b"") -> bytes:
     return len(body).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + body
 
 
-START = ours.PREFACE + frame(ours.SETTINGS, 0, 0)
+START = h2_frames.PREFACE + frame(h2_frames.SETTINGS, 0, 0)
 
 
 @pytest.mark.parametrize(
     ("data", "code"),
     [
-        (b"GET / HTTP/1.1\r\n\r\nxxxxxxxxxx", ours.PROTOCOL_ERROR),
-        (START + frame(ours.DATA, 0, 0, b"x"), ours.PROTOCOL_ERROR),
-        (START + frame(ours.DATA, 0, 1, b"x"), ours.PROTOCOL_ERROR),
-        (START + frame(ours.HEADERS, 4, 2, b"\x82"), ours.PROTOCOL_ERROR),
-        (START + frame(ours.PING, 0, 0, b"short"), ours.FRAME_SIZE_ERROR),
-        (START + frame(ours.SETTINGS, 0, 0, b"12345"), ours.FRAME_SIZE_ERROR),
-        (START + frame(ours.WINDOW_UPDATE, 0, 0, b"\0\0\0\0"), ours.PROTOCOL_ERROR),
-        (START + frame(ours.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), ours.PROTOCOL_ERROR),
-        (START + frame(ours.CONTINUATION, 4, 1, b""), ours.PROTOCOL_ERROR),
-        (START + b"\xff\xff\xff\0\0\0\0\0\0", ours.FRAME_SIZE_ERROR),
-        (START + frame(ours.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff"), ours.COMPRESSION_ERROR),
+        (b"GET / HTTP/1.1\r\n\r\nxxxxxxxxxx", h2_frames.PROTOCOL_ERROR),
+        (START + frame(h2_frames.DATA, 0, 0, b"x"), h2_frames.PROTOCOL_ERROR),
+        (START + frame(h2_frames.DATA, 0, 1, b"x"), h2_frames.PROTOCOL_ERROR),
+        (START + frame(h2_frames.HEADERS, 4, 2, b"\x82"), h2_frames.PROTOCOL_ERROR),
+        (START + frame(h2_frames.PING, 0, 0, b"short"), h2_frames.FRAME_SIZE_ERROR),
+        (START + frame(h2_frames.SETTINGS, 0, 0, b"12345"), h2_frames.FRAME_SIZE_ERROR),
+        (START + frame(h2_frames.WINDOW_UPDATE, 0, 0, b"\0\0\0\0"), h2_frames.PROTOCOL_ERROR),
+        (START + frame(h2_frames.PUSH_PROMISE, 4, 1, b"\0\0\0\2"), h2_frames.PROTOCOL_ERROR),
+        (START + frame(h2_frames.CONTINUATION, 4, 1, b""), h2_frames.PROTOCOL_ERROR),
+        (START + b"\xff\xff\xff\0\0\0\0\0\0", h2_frames.FRAME_SIZE_ERROR),
+        (START + frame(h2_frames.HEADERS, 4, 1, b"\xff\xff\xff\xff\xff"), h2_frames.COMPRESSION_ERROR),
     ],
 )
 def test_frames_that_end_the_connection(data: bytes, code: int) -> None:
-    server = ours.H2(Recorder(), False)
-    with pytest.raises(ours.Broken) as caught:
+    server = H2(Recorder(), False)
+    with pytest.raises(h2_frames.Broken) as caught:
         server.feed(data)
     assert caught.value.code == code
     assert server.dead
@@ -137,17 +139,21 @@ def test_frames_that_end_the_connection(data: bytes, code: int) -> None:
 
 @pytest.mark.parametrize(
     "flood",
-    [frame(ours.PING, 0, 0, b"12345678"), frame(ours.SETTINGS, 0, 0), frame(ours.PRIORITY, 0, 1, b"\0\0\0\0\1")],
+    [
+        frame(h2_frames.PING, 0, 0, b"12345678"),
+        frame(h2_frames.SETTINGS, 0, 0),
+        frame(h2_frames.PRIORITY, 0, 1, b"\0\0\0\0\1"),
+    ],
     ids=["ping", "settings", "priority"],
 )
 def test_floods_are_cut_off(flood: bytes) -> None:
-    server = ours.H2(Recorder(), False)
-    with pytest.raises(ours.Broken) as caught:
+    server = H2(Recorder(), False)
+    with pytest.raises(h2_frames.Broken) as caught:
         server.feed(START + flood * 2000)
-    assert caught.value.code == ours.ENHANCE_YOUR_CALM
+    assert caught.value.code == h2_frames.ENHANCE_YOUR_CALM
 
 
 def test_endless_continuation_is_cut_off() -> None:
-    server = ours.H2(Recorder(), False)
-    with pytest.raises(ours.Broken):
-        server.feed(START + frame(ours.HEADERS, 0, 1, b"") + frame(ours.CONTINUATION, 0, 1, b"") * 100)
+    server = H2(Recorder(), False)
+    with pytest.raises(h2_frames.Broken):
+        server.feed(START + frame(h2_frames.HEADERS, 0, 1, b"") + frame(h2_frames.CONTINUATION, 0, 1, b"") * 100)
