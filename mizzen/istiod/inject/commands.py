@@ -67,6 +67,7 @@ def settings(mesh: str, config: str, values: str, revision: str, namespace: str)
         mesh=read(Path(mesh).read_text()) if mesh else default(),
         config=read_config(mapping(config)) if config else InjectionConfig(),
         values=read_values(given) if given else Values(),
+        given=given,
         revision=revision,
         native_sidecars=os.environ.get("ENABLE_NATIVE_SIDECARS", "false") in TRUE,
     )

@@ -12,9 +12,11 @@ from typing import Any, Literal, TypeVar
 import msgspec
 
 from mizzen import __version__
-from mizzen.api.errors import Invalid, Unsupported
+from mizzen.api.errors import Invalid
 from mizzen.api.istio.mesh import MeshConfig
 from mizzen.api.mesh_config import default
+from mizzen.istiod.inject.gotemplate import TemplateError
+from mizzen.istiod.inject.gotemplate.parser import parse
 
 Object = dict[str, Any]
 S = TypeVar("S", bound=msgspec.Struct)
@@ -135,7 +137,8 @@ class Values(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 class InjectionConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     """The key `config` of the injector's ConfigMap.
 
-    templates: patches of pods by name, besides the built-in ones; plain objects, laid over by strategic merge.
+    templates: patches of pods by name, beside or in place of the built-in ones, laid over by strategic merge: plain
+    objects, or texts in Go's template language that give one.
     """
 
     policy: Literal["enabled", "disabled"] = "enabled"
@@ -150,7 +153,8 @@ class InjectionConfig(msgspec.Struct, frozen=True, kw_only=True, rename="camel")
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All that injection depends on besides the pod.
 
-    native_sidecars: whether nodes can run them; proxy_envs: what the webhook's path adds to the proxy's environment.
+    native_sidecars: whether nodes can run them; proxy_envs: what the webhook's path adds to the proxy's environment;
+    given: the values as they were given, for templates of users.
     """
 
     mesh: MeshConfig = msgspec.field(default_factory=default)
@@ -159,6 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     revision: str = "default"
     native_sidecars: bool = False
     proxy_envs: Mapping[str, str] = {}
+    given: Mapping[str, Any] = {}
 
 
 def read_values(obj: Mapping[str, Any]) -> Values:
@@ -167,18 +172,22 @@ def read_values(obj: Mapping[str, Any]) -> Values:
 
 
 def read_config(obj: Mapping[str, Any]) -> InjectionConfig:
-    """An injection configuration. Raises Invalid, and Unsupported for templates in Go's language."""
+    """An injection configuration. Raises Invalid, also for templates that cannot be read."""
     config = _convert(obj, InjectionConfig, "config")
     return msgspec.structs.replace(
         config, templates={name: plain(name, text) for name, text in config.templates.items()}
     )
 
 
-def plain(name: str, template: Any) -> Object:
-    """A template as an object: given as one, or as YAML text without Go's actions."""
+def plain(name: str, template: Any) -> Object | str:
+    """A template as an object: given as one, or as YAML text; as it is when it has actions of Go's language."""
     if isinstance(template, str):
         if "{{" in template:
-            raise Unsupported(f"templates.{name}", "templates in Go's language; give a plain patch of a pod")
+            try:
+                parse(template)
+            except TemplateError as error:
+                raise Invalid(f"templates.{name}", str(error)) from error
+            return template
         import yaml  # only where a user brings templates
 
         template = yaml.safe_load(template)

@@ -21,6 +21,7 @@ from mizzen.istiod.inject.proxy_config import effective
 from mizzen.istiod.inject.strategic_merge import merge
 from mizzen.istiod.inject.templates import BUILT_IN, Context
 from mizzen.istiod.inject.templates.context import native_wanted
+from mizzen.istiod.inject.templates.custom import rendered
 from mizzen.istiod.inject.workload import Workload
 
 OPENSHIFT_UID, OPENSHIFT_GID = "openshift.io/sa.scc.uid-range", "openshift.io/sa.scc.supplemental-groups"
@@ -40,6 +41,7 @@ def inject_pod(
     bare = with_wishes(stripped(pod, status_port))
     uid, gid = openshift_ids(namespace_annotations or {})
     context = Context(
+        own_metadata=bare["metadata"],
         labels=bare["metadata"].get("labels") or {},
         annotations=bare["metadata"].get("annotations") or {},
         spec=bare["spec"],
@@ -91,6 +93,8 @@ def render(name: str, context: Context) -> Object:
     own = context.settings.config.templates.get(name)
     if isinstance(own, dict):
         return own
+    if isinstance(own, str):
+        return rendered(name, own, context)
     if name not in BUILT_IN:
         known = ", ".join(sorted({*BUILT_IN, *context.settings.config.templates}))
         raise Invalid(TEMPLATES, f"there is no template {name!r}; known are {known}", by="semantic")

@@ -65,7 +65,8 @@ class InjectionSettings:
         try:
             changes: dict[str, Any] = {}
             if data.get("values"):
-                changes["values"] = read_values(_mapping(data["values"]))
+                changes["given"] = _mapping(data["values"])
+                changes["values"] = read_values(changes["given"])
             if data.get("config"):
                 changes["config"] = read_config(_mapping(data["config"]))
         except (MizzenError, yaml.YAMLError) as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from mizzen.api.errors import Unsupported
+from mizzen.api.errors import Invalid
 from mizzen.istiod.inject import InjectionConfig, Settings, admit, admit_json
 from mizzen.istiod.inject.config import read_config
 from mizzen.istiod.inject.decision import webhook_selects
@@ -145,9 +145,58 @@ def test_own_templates() -> None:
     assert proxy["args"][:2] == ["proxy", "sidecar"]
 
 
-def test_templates_in_gos_language_are_refused_by_name() -> None:
-    with pytest.raises(Unsupported, match=r"templates\.mine"):
-        read_config({"templates": {"mine": "metadata:\n  labels:\n    a: {{ .Revision }}"}})
+def test_templates_in_gos_language() -> None:
+    text = """
+metadata:
+  labels:
+    rev: {{ .Revision }}
+    app-was: {{ index .ObjectMeta.Labels "app" | default "none" | quote }}
+  annotations:
+    {{- range $n, $c := .Spec.Containers }}
+    container-{{ $n }}: "{{ $c.Name }} {{ len $c.Ports }}"
+    {{- end }}
+spec:
+  {{- with .Values.extra }}
+  priorityClassName: {{ .priority }}
+  {{- end }}
+  containers:
+  - name: istio-proxy
+    env:
+    - name: TRUST
+      value: {{ .MeshConfig.TrustDomain }}
+    {{- range $key, $value := .ProxyConfig.ProxyMetadata }}
+    - {name: "{{ $key }}", value: "{{ $value }}"}
+    {{- end }}
+    {{- if isset .ObjectMeta.Annotations `mesh.test/debug` }}
+    args: [debug]
+    {{- end }}
+"""
+    config = read_config({"templates": {"mine": text}, "defaultTemplates": ["sidecar", "mine"]})
+    obj = pod(labels={"app": "cart"})
+    settings = Settings(config=config, given={"extra": {"priority": "mesh"}})
+    injected = applied(obj, admit(review(obj), settings))
+    assert injected["metadata"]["labels"]["rev"] == "default"
+    assert injected["metadata"]["labels"]["app-was"] == "cart"
+    assert injected["metadata"]["annotations"]["container-0"].startswith(obj["spec"]["containers"][0]["name"])
+    assert injected["spec"]["priorityClassName"] == "mesh"
+    proxy = next(entry for entry in injected["spec"]["containers"] if entry["name"] == "istio-proxy")
+    assert {"name": "TRUST", "value": "cluster.local"} in proxy["env"]
+    assert proxy["args"][:2] == ["proxy", "sidecar"]
+
+
+@pytest.mark.parametrize("text", ["a: {{ .Revision", "{{ if }}", "{{ end }}", "a: {{ if .x }}"])
+def test_templates_that_cannot_be_read_are_refused_by_name(text: str) -> None:
+    with pytest.raises(Invalid, match=r"templates\.mine"):
+        read_config({"templates": {"mine": text}})
+
+
+@pytest.mark.parametrize(
+    "text", ["a: {{ nosuch 1 }}", "{{ .Revision.x.y }}", "- {{ .Revision }}", "a: [{{ .Revision }}"]
+)
+def test_a_template_that_fails_refuses_the_pod_by_name(text: str) -> None:
+    config = read_config({"templates": {"mine": text}, "defaultTemplates": ["mine"]})
+    response = admit(review(pod()), Settings(config=config))["response"]
+    assert not response["allowed"] and "templates.mine" in response["status"]["message"]
 
 
 def test_injecting_twice_changes_nothing() -> None:

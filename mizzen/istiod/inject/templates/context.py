@@ -15,7 +15,7 @@ IMAGE_TYPES = ("distroless", "debug")
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
-    """labels, annotations, spec: the pod's, without what an earlier injection put there. proxy_config: JSON."""
+    """own_metadata, labels, annotations, spec: the pod's, without what an earlier injection put there. proxy_config: JSON."""
 
     labels: Mapping[str, str]
     annotations: Mapping[str, str]
@@ -26,6 +26,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     native: bool
     uid: str = "1337"
     gid: str = "1337"
+    own_metadata: Mapping[str, Any] = {}
 
     def annotation(self, name: str, default: Any = "") -> Any:
         """An annotation's text, even an empty one; else the default."""
