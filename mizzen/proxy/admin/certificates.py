@@ -6,9 +6,10 @@ import json
 import time
 from typing import TYPE_CHECKING, Any
 
+from mizzen.proxy.admin.answers import JSON, Answer, as_json
+
 if TYPE_CHECKING:
     from mizzen.proxy.server import Server
-from mizzen.proxy.admin.answers import JSON, Answer, as_json
 
 
 def certs(server: Server, query: dict[str, str], body: bytes) -> Answer:

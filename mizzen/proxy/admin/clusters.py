@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from mizzen.proxy.admin.answers import JSON, Answer, as_json
 from mizzen.proxy.upstream.host import Host
 
 if TYPE_CHECKING:
     from mizzen.proxy.server import Server
-from mizzen.proxy.admin.answers import JSON, Answer, as_json
 
 
 def clusters(server: Server, query: dict[str, str], body: bytes) -> Answer:

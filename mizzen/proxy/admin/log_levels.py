@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING
 
+from mizzen.proxy.admin.answers import Answer
+
 if TYPE_CHECKING:
     from mizzen.proxy.server import Server
-from mizzen.proxy.admin.answers import Answer
 
 COMPONENTS = [
     "admin",

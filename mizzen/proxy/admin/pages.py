@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING
 
 from google.protobuf import json_format
 
-from mizzen.proxy.net.addresses import text_of
-
-if TYPE_CHECKING:
-    from mizzen.proxy.server import Server
 from mizzen.proxy.admin.answers import HTML, JSON, Answer, Page, as_json
 from mizzen.proxy.admin.certificates import certs
 from mizzen.proxy.admin.clusters import clusters
 from mizzen.proxy.admin.log_levels import log_levels
+from mizzen.proxy.net.addresses import text_of
+
+if TYPE_CHECKING:
+    from mizzen.proxy.server import Server
 
 
 def ready(server: Server, query: dict[str, str], body: bytes) -> Answer:

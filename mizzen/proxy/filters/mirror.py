@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
-from mizzen.proxy.filters.router import chance
+from mizzen.proxy.filters.router_tries import chance
 from mizzen.proxy.http.route import Mirror
 from mizzen.proxy.net.local import local_address
 

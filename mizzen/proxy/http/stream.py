@@ -22,7 +22,7 @@ from mizzen.proxy.http.mutate import mutate_request, mutate_response, normalise_
 
 if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
-    from mizzen.proxy.filters.router import Exchange
+    from mizzen.proxy.filters.router_exchange import Exchange
     from mizzen.proxy.http.route import RouteTable
 
 NEVER = float("inf")
