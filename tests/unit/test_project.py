@@ -31,3 +31,9 @@ def test_every_command_of_the_list_can_be_loaded() -> None:
 
     for entry in COMMANDS:
         assert load(entry).name == entry.name
+
+
+def test_no_file_is_crowded() -> None:
+    """A file of more than 500 lines has more than one purpose."""
+    sizes = {path: path.read_bytes().count(b"\n") for path in (ROOT / "mizzen").rglob("*.py")}
+    assert {str(path): size for path, size in sizes.items() if size > 500} == {}

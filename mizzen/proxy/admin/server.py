@@ -16,7 +16,7 @@ from mizzen.proxy.codec.h1_head import content_length, parse_request
 from mizzen.proxy.config.errors import ConfigError
 from mizzen.proxy.config.values import socket_address
 from mizzen.proxy.http.clock import date
-from mizzen.proxy.http.h1_server import STATUS_LINES
+from mizzen.proxy.http.h1_connection import STATUS_LINES
 from mizzen.proxy.upstream.h1_client import chunk
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.filters.base import HttpFilter
-from mizzen.proxy.http.stream import is_grpc
+from mizzen.proxy.http.grpc import is_grpc
 
 if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream

@@ -9,9 +9,10 @@ from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.filters.router_attempt import Attempt, grpc_outcome, is_grpc_response
 from mizzen.proxy.filters.router_tries import Tries, count_vcluster
 from mizzen.proxy.http import retry
+from mizzen.proxy.http.clock import NEVER
+from mizzen.proxy.http.grpc import grpc_timeout, is_grpc
 from mizzen.proxy.http.header_ops import apply
 from mizzen.proxy.http.rewrite import rewrite
-from mizzen.proxy.http.stream import NEVER, grpc_timeout, is_grpc
 from mizzen.proxy.upstream import hashing
 
 if TYPE_CHECKING:

@@ -13,8 +13,8 @@ from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.filters.router_attempt import Attempt
 from mizzen.proxy.http import info as flags
 from mizzen.proxy.http import retry
+from mizzen.proxy.http.clock import NEVER
 from mizzen.proxy.http.rewrite import set_host
-from mizzen.proxy.http.stream import NEVER
 
 if TYPE_CHECKING:
     from mizzen.proxy.filters.router import Router

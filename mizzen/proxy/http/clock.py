@@ -1,10 +1,12 @@
-"""Time for the data path: the Date header's text, remembered for its second."""
+"""Time for the data path: the Date header's text, remembered for its second; the deadline that never comes."""
 
 from __future__ import annotations
 
 import time
 from wsgiref.handlers import format_date_time
 
+NEVER = float("inf")
+"""A point in time.monotonic() by which something must have happened: at no time."""
 _second, _text = -1, ""
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mizzen.proxy.codec.headers import Headers, ResponseHeaders
 
 if TYPE_CHECKING:
-    from mizzen.proxy.http.stream import Stream
+    from mizzen.proxy.http.stream_response import ResponseSide
     from mizzen.proxy.net.connection import Downstream
 
 
@@ -34,29 +34,29 @@ class Codec:
         """Whether the client does not take more for now."""
         raise NotImplementedError
 
-    def send_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> None:
+    def send_headers(self, stream: ResponseSide, headers: ResponseHeaders, end: bool) -> None:
         raise NotImplementedError
 
     def send_early(self, headers: ResponseHeaders) -> None:
         raise NotImplementedError
 
-    def send_data(self, stream: Stream, data: bytes, end: bool) -> None:
+    def send_data(self, stream: ResponseSide, data: bytes, end: bool) -> None:
         raise NotImplementedError
 
-    def send_trailers(self, stream: Stream, trailers: Headers) -> None:
+    def send_trailers(self, stream: ResponseSide, trailers: Headers) -> None:
         raise NotImplementedError
 
     def flush(self) -> None:
         """Send what waits for company."""
         raise NotImplementedError
 
-    def reset(self, stream: Stream, details: str) -> None:
+    def reset(self, stream: ResponseSide, details: str) -> None:
         raise NotImplementedError
 
-    def response_complete(self, stream: Stream) -> None:
+    def response_complete(self, stream: ResponseSide) -> None:
         raise NotImplementedError
 
-    def stream_done(self, stream: Stream) -> None:
+    def stream_done(self, stream: ResponseSide) -> None:
         raise NotImplementedError
 
     def pause_request(self) -> None:

@@ -20,6 +20,7 @@ from mizzen.proxy.http.stream import Stream
 
 if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
+    from mizzen.proxy.http.stream_response import ResponseSide
     from mizzen.proxy.net.connection import Downstream
 
 HIGH_WATER = 256 * 1024
@@ -49,7 +50,7 @@ class ServerStream(Codec):
     def blocked(self) -> bool:
         return self.connection.write_paused or self.response_paused
 
-    def send_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> None:
+    def send_headers(self, stream: ResponseSide, headers: ResponseHeaders, end: bool) -> None:
         connection = self.connection
         fields = headers.d.items() if headers.more is None else headers.items()
         if stream.upgrade and headers.status == 101:
@@ -65,7 +66,7 @@ class ServerStream(Codec):
         self.connection.h2.send_headers(self.wire, STATUS[headers.status], headers.items(), False)
         self.connection.later()
 
-    def send_data(self, stream: Stream, data: bytes, end: bool) -> None:
+    def send_data(self, stream: ResponseSide, data: bytes, end: bool) -> None:
         if stream.request is not None and stream.request.method == "HEAD":
             data = b""
         connection = self.connection
@@ -78,12 +79,12 @@ class ServerStream(Codec):
             self._ended(stream)
         connection.later()
 
-    def send_trailers(self, stream: Stream, trailers: Headers) -> None:
+    def send_trailers(self, stream: ResponseSide, trailers: Headers) -> None:
         self.connection.h2.send_trailers(self.wire, list(trailers.items()))
         self._ended(stream)
         self.connection.later()
 
-    def _ended(self, stream: Stream) -> None:
+    def _ended(self, stream: ResponseSide) -> None:
         if not self.wire.closed_remote and not stream.request_end:
             self.connection.h2.reset(self.wire, h2_frames.NO_ERROR)
 
@@ -96,17 +97,17 @@ class ServerStream(Codec):
     def flush(self) -> None:
         """The connection sends at the end of the turn."""
 
-    def reset(self, stream: Stream, details: str) -> None:
+    def reset(self, stream: ResponseSide, details: str) -> None:
         code = h2_frames.INTERNAL_ERROR if "protocol_error" not in details else h2_frames.PROTOCOL_ERROR
         self.connection.h2.reset(self.wire, code)
         self.connection.hcm.codec2.tx_reset += 1
         self.connection.later()
 
-    def response_complete(self, stream: Stream) -> None:
+    def response_complete(self, stream: ResponseSide) -> None:
         if stream.close_after:
             self.connection.drain()
 
-    def stream_done(self, stream: Stream) -> None:
+    def stream_done(self, stream: ResponseSide) -> None:
         self.stream = None
         self.wire.app = None
         if self.kept_window:

@@ -17,6 +17,7 @@ from mizzen.proxy.net.local import local_address
 if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
     from mizzen.proxy.http.stream import Stream
+    from mizzen.proxy.http.stream_response import ResponseSide
 
 EXTERNAL_STRIPPED = (
     "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
@@ -177,7 +178,7 @@ def url_pem(der: bytes) -> str:
     return quote(ssl.DER_cert_to_PEM_cert(der), safe="")
 
 
-def mutate_response(hcm: Hcm, stream: Stream, response: ResponseHeaders) -> None:
+def mutate_response(hcm: Hcm, stream: ResponseSide, response: ResponseHeaders) -> None:
     """Hop-by-hop fields out, server and request id in."""
     d = response.d
     if not HOP_RESPONSE_SET.isdisjoint(d):
