@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,31 @@ async def test_what_analysis_says(kubectl: Kubectl, kubeconfig: Path) -> None:
         found = await kubectl.get("virtualservice", "lost")
         url = found["status"]["validationMessages"][0]["documentationUrl"]
         assert url == "https://istio.io/latest/docs/reference/config/analysis/ist0101/?ref=status-controller"
+
+
+async def test_an_object_that_is_not_taken(kubectl: Kubectl, kubeconfig: Path) -> None:
+    """Without the webhook a bad change gets into the cluster: the last good state stays in force, the object says why."""
+    async with istiod_on(kubeconfig) as istiod:
+        await kubectl.apply(RULE % 1)
+        await kubectl("wait", "--for=condition=Reconciled", "destinationrule/web", "--timeout=15s")
+        bad = {"spec": {"trafficPolicy": {"connectionPool": {"tcp": {"maxConnections": -5}}}}}
+        await kubectl("patch", "destinationrule", "web", "--type=merge", "-p", json.dumps(bad))
+        await kubectl("wait", "--for=condition=Accepted=False", "destinationrule/web", "--timeout=15s")
+        found = await kubectl.get("destinationrule", "web")
+        assert found["status"]["validationMessages"][0]["type"]["code"] == "IST0106"
+        assert "maxConnections" in (await condition(kubectl, "destinationrule", "web", "Accepted"))["message"]
+        snapshot = istiod.hub.snapshot
+        assert snapshot is not None
+        policy = snapshot.get("DestinationRule", ("default", "web")).spec.traffic_policy
+        assert policy.connection_pool.tcp.max_connections == 1
+        await kubectl.apply(RULE % 2)
+
+        async def accepted() -> str:
+            return str(await condition(kubectl, "destinationrule", "web", "Accepted"))
+
+        await eventually(accepted, "{}")
+        found = await kubectl.get("destinationrule", "web")
+        assert "validationMessages" not in found["status"]
 
 
 async def test_another_takes_over(kubectl: Kubectl, kubeconfig: Path) -> None:

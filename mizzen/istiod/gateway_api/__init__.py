@@ -30,6 +30,8 @@ KINDS = frozenset(
     }
 )
 """Kinds that are translated; Namespaces, Secrets, ConfigMaps and ServiceEntries are looked at too."""
+GIVES = KINDS - {"GatewayClass", "ReferenceGrant"}
+"""Without any of these nothing is translated: every cluster has classes."""
 
 
 class Translated(msgspec.Struct, frozen=True):
@@ -42,7 +44,7 @@ class Translated(msgspec.Struct, frozen=True):
 
 def translate(objects: Objects, domain: str) -> Translated:
     """domain: of Kubernetes Services' hosts."""
-    if not any(objects.table(kind) for kind in KINDS):
+    if not any(objects.table(kind) for kind in GIVES):
         return Translated()
     references = References(objects, domain)
     found = listeners(objects, references)

@@ -14,19 +14,27 @@ from mizzen.istiod.analysis.messages import DOCUMENTATION, MessageType
 from mizzen.istiod.status.distribution import Progress
 
 Status = Mapping[str, Any]
-RECONCILED, REFUSED = "Reconciled", "RefusedByProxies"
-OURS = frozenset({RECONCILED, REFUSED})
+RECONCILED, REFUSED, ACCEPTED = "Reconciled", "RefusedByProxies", "Accepted"
+OURS = frozenset({RECONCILED, REFUSED, ACCEPTED})
 TIMES = frozenset({"lastProbeTime", "lastTransitionTime"})
 MAX_NAMED = 3
 
 
 def istio_status(
-    current: Status, generation: int, progress: Progress | None, messages: Iterable[MessageType] | None, stamp: str
+    current: Status,
+    generation: int,
+    progress: Progress | None,
+    messages: Iterable[MessageType] | None,
+    stamp: str,
+    errors: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """The status that an object should have. progress, messages: None leaves what is there. stamp: RFC 3339, now."""
+    """The status that an object should have. progress, messages: None leaves what is there. stamp: RFC 3339, now.
+
+    errors: why this state of the object is not in force.
+    """
     out = dict(current)
     if progress is not None:
-        conditions = [_reconciled(progress, generation), *_refused(progress, generation)]
+        conditions = [_reconciled(progress, generation), *_refused(progress, generation), *_invalid(errors, generation)]
         out["conditions"] = merged(current.get("conditions") or (), conditions, OURS, stamp)
         out["observedGeneration"] = generation
     if messages is not None:
@@ -59,6 +67,21 @@ def _refused(progress: Progress, generation: int) -> list[dict[str, Any]]:
             "status": "True",
             "reason": refusals[0].type,
             "message": message,
+            "observedGeneration": generation,
+        }
+    ]
+
+
+def _invalid(errors: Sequence[str], generation: int) -> list[dict[str, Any]]:
+    """One condition while the control plane does not take the object."""
+    if not errors:
+        return []
+    return [
+        {
+            "type": ACCEPTED,
+            "status": "False",
+            "reason": "Invalid",
+            "message": "; ".join(errors),
             "observedGeneration": generation,
         }
     ]

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Collection, Mapping
+from typing import Any
 
 from mizzen.api import kinds
 from mizzen.istiod.analysis.messages import BY_CODE, MessageType
@@ -100,11 +101,17 @@ class IstioReporter:
     async def _report(self, key: ObjectKey) -> bool:
         number = self._distribution.in_progress.get(key)
         progress = self._distribution.progress(key)
+        rejected = self._store.rejected.get(key)
+        errors = tuple(map(str, rejected.errors)) if rejected is not None else ()
+        if rejected is not None:  # what the proxies have is an older state
+            progress = Progress(0, progress.total, progress.refusals)
         if self._reported.get(key) == (number, progress):
             return True
-        written = await self._writer.write(
-            key, lambda live: istio_status(live.status, live.generation, progress, self._messages(key, live), now())
-        )
+
+        def make(live: Live) -> Mapping[str, Any]:
+            return istio_status(live.status, live.generation, progress, self._messages(key, live), now(), errors)
+
+        written = await self._writer.write(key, make)
         if written and progress.done and self._distribution.in_progress.get(key) == number:
             self._distribution.in_progress.pop(key, None)
             self._reported.pop(key, None)

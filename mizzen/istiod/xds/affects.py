@@ -10,13 +10,11 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Set
 from functools import lru_cache
 
-from mizzen.istiod import gateway_api, ingress
 from mizzen.istiod.hostname import resolve_host
 from mizzen.istiod.node import Node
 from mizzen.istiod.objects import Change
 from mizzen.istiod.registry.model import Resolution
 from mizzen.istiod.snapshot import Snapshot
-from mizzen.istiod.snapshot.snapshot import TRANSLATED_FROM
 from mizzen.istiod.trust import KIND as TRUST
 from mizzen.istiod.xds.types import CDS, ECDS, EDS, LDS, NDS, PCDS, RDS, SDS
 
@@ -86,7 +84,7 @@ def names(
     type_url: str, changes: Collection[Change], before: Snapshot | None, after: Snapshot
 ) -> Collection[str] | None:
     """The names of a type that the changes may touch (hosts, for EDS); None = all of them."""
-    if before is not None and _translated(changes, before, after):
+    if before is not None and _translated(before, after):
         return None if type_url != EDS else _endpoint_hosts(changes, before, after)
     only, ignored = ONLY.get(type_url), IGNORED.get(type_url, frozenset())
     changes = [c for c in changes if c.kind != TRUST or type_url == PCDS]
@@ -102,11 +100,10 @@ def names(
     return None
 
 
-def _translated(changes: Iterable[Change], before: Snapshot, after: Snapshot) -> bool:
-    """Whether Gateways and VirtualServices translated from the Gateway API or Ingresses may differ."""
-    kinds = gateway_api.KINDS | ingress.KINDS
-    there = any(snap.objects.table(kind) for snap in (before, after) for kind in kinds)
-    return there and any(change.kind in TRANSLATED_FROM for change in changes)
+@lru_cache(maxsize=1)  # asked once for each type of one publication
+def _translated(before: Snapshot, after: Snapshot) -> bool:
+    """Whether objects translated from the Gateway API or Ingresses differ."""
+    return before.translated is not after.translated and before.translated != after.translated
 
 
 def _routes_http_only(change: Change) -> bool:
