@@ -7,6 +7,7 @@ is each revision's own has the revision in the name. Not here: the duties.
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from functools import partial
 from typing import Any
@@ -33,9 +34,12 @@ from mizzen.istiod.xds.subscription import Watch
 from mizzen.kube import Client, Informers, Key, WorkQueue, run_controller
 from mizzen.kube.lease import Election
 
+log = logging.getLogger(__name__)
+
 STATUS, GATEWAY_STATUS = "istio-status-leader", "istio-gateway-status-leader"
 NAMESPACES, GATEWAY_DEPLOYMENT = "istio-namespace-controller-election", "istio-gateway-deployment"
 ADDRESSES, MACHINES = "istio-ip-autoallocate", "istio-workload-entry-leader"
+AGAIN_S = 5.0
 Task = tuple[Coroutine[Any, Any, None], str]
 
 
@@ -82,7 +86,7 @@ class Duties:
         roots: WorkQueue[Key] = WorkQueue()
         certificates = RootCertificates(self._client, informers, self._authority, roots, self._membership)
         leads = self._election(NAMESPACES)
-        yield leads.run(lambda: run_controller(certificates, informers, queue=roots)), "root certificates"
+        yield self._lead(leads, lambda: run_controller(certificates, informers, queue=roots)), "root certificates"
         for resource in WEBHOOK_RESOURCES:
             queue: WorkQueue[Key] = WorkQueue()
             bundles = WebhookBundles(
@@ -98,12 +102,13 @@ class Duties:
             yield run_controller(bundles, informers, queue=queue), f"webhooks {resource}"
         yield self._gateway_proxies(informers)
         for named in (False, True) if options.status else ():
-            yield self._election(STATUS, each_revision=named).run(partial(self._keep_status, named)), "status"
+            election = self._election(STATUS, each_revision=named)
+            yield self._lead(election, partial(self._keep_status, named)), "status"
             election = self._election(GATEWAY_STATUS, each_revision=named)
-            yield election.run(self._gateways[named].run), "status of gateways"
+            yield self._lead(election, self._gateways[named].run), "status of gateways"
         if options.allocate_addresses:
-            yield self._election(ADDRESSES).run(self._addresses.run), "virtual addresses"
-        yield self._election(MACHINES).run(Sweeper(self._client, self._store).run), "machines that left"
+            yield self._lead(self._election(ADDRESSES), self._addresses.run), "virtual addresses"
+        yield self._lead(self._election(MACHINES), Sweeper(self._client, self._store).run), "machines that left"
         yield informers.run(), "informers"
 
     def _gateway_proxies(self, informers: Informers) -> Task:
@@ -127,7 +132,7 @@ class Duties:
                 tasks.create_task(run_controller(kinds, informers, queue=classes), name="istiod gateway classes")
                 tasks.create_task(run_controller(made, informers, queue=proxies), name="istiod gateway proxies")
 
-        return self._election(GATEWAY_DEPLOYMENT, each_revision=True).run(lead), "gateway proxies"
+        return self._lead(self._election(GATEWAY_DEPLOYMENT, each_revision=True), lead), "gateway proxies"
 
     async def _keep_status(self, named: bool) -> None:
         """What analysis finds is written by who writes statuses, so both are one duty."""
@@ -135,6 +140,19 @@ class Duties:
             tasks.create_task(self._status[named].run(), name="istiod status reporter")
             if self._options.analysis:
                 tasks.create_task(self._analyses[named].run(), name="istiod analysis")
+
+    async def _lead(self, election: Election, work: Callable[[], Coroutine[Any, Any, None]]) -> None:
+        """A duty under its election; one that fails begins anew after a while, and keeps nothing else from going on."""
+
+        async def kept_up() -> None:
+            while True:
+                try:
+                    await work()
+                except Exception:  # our bug, in one duty
+                    log.exception("%s; again in %.0f s", election.name, AGAIN_S)
+                await asyncio.sleep(AGAIN_S)
+
+        await election.run(kept_up)
 
     def _election(self, name: str, *, each_revision: bool = False) -> Election:
         o = self._options

@@ -82,7 +82,11 @@ def changed_between(
 
 def note(hub: Hub, connection: Connection, watch: Watch) -> None:
     """Find the blame for a NACK just taken in, and keep it on the watch."""
-    found = watch.blame = blame(hub, connection, watch)
+    try:
+        found = watch.blame = blame(hub, connection, watch)
+    except Exception:  # our bug, met by one resource: the refusal itself is noted all the same
+        log.exception("looking for the cause of %s's refusal of %s", connection.id, short_name(watch.type_url))
+        return
     causes_text = ", ".join(f"{kind} {'/'.join(filter(None, key))}" for kind, key in found.objects)
     log.warning(
         "%s refused %s: caused by %s", connection.id, short_name(watch.type_url), causes_text or "nothing known"

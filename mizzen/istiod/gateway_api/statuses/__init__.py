@@ -6,6 +6,9 @@ conditions of other controllers, which stay (status/gateway_reporter.py).
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from mizzen.istiod.gateway_api.gateways import gateway_states
@@ -16,6 +19,8 @@ from mizzen.istiod.gateway_api.statuses.policies import policy_status
 from mizzen.istiod.gateway_api.statuses.routes import ROUTES, Attached, route_status
 from mizzen.istiod.objects import Key, Objects
 
+log = logging.getLogger(__name__)
+
 Statuses = dict[tuple[str, Key], dict[str, Any]]
 
 
@@ -25,16 +30,24 @@ def statuses(objects: Objects, domain: str) -> Statuses:
     found = list(gateway_states(objects, references))
     attached = Attached([state.attachment for _, states in found for state in states])
     out: Statuses = {}
+
+    def put(kind: str, key: Key, make: Callable[[], dict[str, Any] | None]) -> None:
+        try:
+            status = make()
+        except Exception:  # our bug, met by one object: the others get theirs
+            log.exception("status of %s %s", kind, "/".join(filter(None, key)))
+            return
+        if status is not None:
+            out[kind, key] = status
+
     for kind in ROUTES:
         for key, route in objects.table(kind).items():
-            out[kind, key] = route_status(kind, route, attached, objects, references)
+            put(kind, key, partial(route_status, kind, route, attached, objects, references))
     for gateway, states in found:
         key = (gateway.metadata.namespace or "default", gateway.metadata.name)
-        out["K8sGateway", key] = gateway_status(gateway, states, attached, objects, references)
+        put("K8sGateway", key, partial(gateway_status, gateway, states, attached, objects, references))
     for key, obj in objects.table("GatewayClass").items():
-        status = class_status(obj)
-        if status is not None:
-            out["GatewayClass", key] = status
+        put("GatewayClass", key, partial(class_status, obj))
     for key, policy in objects.table("BackendTLSPolicy").items():
-        out["BackendTLSPolicy", key] = policy_status(policy, attached, objects)
+        put("BackendTLSPolicy", key, partial(policy_status, policy, attached, objects))
     return out
