@@ -1,6 +1,7 @@
 """Kubernetes Ingresses translated into Istio's Gateways and VirtualServices.
 
-Takes the table of objects and the MeshConfig, gives Istio structs. Not here: status.loadBalancer of Ingresses.
+Takes the table of objects and the MeshConfig, gives Istio structs. Not here: status.loadBalancer of Ingresses
+(status/ingresses.py).
 Which Ingresses count says ingressControllerMode: those of our class only (STRICT), also those without one (DEFAULT), none.
 As in Istio, defaultBackend has no effect: a VirtualService for the host `*` is the way to say it.
 Source: networking.k8s.io/v1 Ingress, IngressClass.

@@ -223,3 +223,31 @@ async def test_another_takes_over(kubectl: Kubectl, kubeconfig: Path) -> None:
                 )
 
             await eventually(roots, "configmap/istio-ca-root-cert\n")
+
+
+INGRESS = """
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {name: front, namespace: default, annotations: {kubernetes.io/ingress.class: istio}}
+spec: {rules: [{host: a.test, http: {paths: [{path: /, pathType: Prefix, backend: {service: {name: web, port: {number: 80}}}}]}}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: istio-ingressgateway, namespace: istio-system}
+spec: {type: LoadBalancer, selector: {istio: ingressgateway}, ports: [{port: 80}]}
+"""
+
+
+async def test_where_an_ingress_is_reached(kubectl: Kubectl, kubeconfig: Path) -> None:
+    await kubectl.apply(INGRESS)
+    async with istiod_on(kubeconfig):
+        status = {"status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.7"}, {"hostname": "lb.test"}]}}}
+        service = ("service", "istio-ingressgateway", "-n", "istio-system")
+        await kubectl("patch", *service, "--subresource=status", "--type=merge", "-p", json.dumps(status))
+
+        async def found() -> str:
+            return await kubectl("get", "ingress", "front", "-o", "jsonpath={.status.loadBalancer.ingress}")
+
+        await eventually(found, '[{"ip":"192.0.2.7"},{"hostname":"lb.test"}]')
+    await kubectl("delete", "ingress", "front")
+    await kubectl("delete", *service)

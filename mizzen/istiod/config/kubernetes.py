@@ -107,7 +107,7 @@ class KubernetesSource:
             self.membership.withdraw(key)
             return
         live = None
-        if obj["apiVersion"].partition("/")[0] in OWN_GROUPS:
+        if _status_is_ours(obj):
             meta = obj["metadata"]
             version = str(meta.get("resourceVersion") or "")
             live = Live(int(meta.get("generation") or 0), obj.get("status") or {}, version)
@@ -142,11 +142,16 @@ def trim(obj: Object) -> Object:
         slim["status"]["conditions"] = [_only(c, ("type", "status")) for c in status.get("conditions") or ()]
     elif obj["kind"] == "Node":
         slim["spec"], slim["status"] = {}, _only(obj.get("status") or {}, ("addresses", "nodeInfo"))
-    elif obj["kind"] == "Namespace" or (obj["apiVersion"].partition("/")[0] in OWN_GROUPS and "status" in obj):
+    elif obj["kind"] == "Namespace" or (_status_is_ours(obj) and "status" in obj):
         slim.pop("status", None)
         if obj["kind"] in READ_STATUS:
             slim["status"] = _only(obj["status"] or {}, READ_STATUS[obj["kind"]])
     return slim
+
+
+def _status_is_ours(obj: Object) -> bool:
+    """Whether istiod writes the status of such objects: it is no configuration then."""
+    return bool(obj["kind"] == "Ingress" or obj["apiVersion"].partition("/")[0] in OWN_GROUPS)
 
 
 def _only(value: Object, fields: Iterable[str]) -> dict[str, Any]:

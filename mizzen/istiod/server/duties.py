@@ -26,6 +26,7 @@ from mizzen.istiod.status.addresses import AddressAllocator
 from mizzen.istiod.status.analysis import Analysis
 from mizzen.istiod.status.blame import note
 from mizzen.istiod.status.gateway_reporter import GatewayReporter
+from mizzen.istiod.status.ingresses import IngressReporter
 from mizzen.istiod.status.reporter import IstioReporter
 from mizzen.istiod.status.writer import StatusWriter
 from mizzen.istiod.xds.connection import Connection
@@ -38,7 +39,7 @@ log = logging.getLogger(__name__)
 
 STATUS, GATEWAY_STATUS = "istio-status-leader", "istio-gateway-status-leader"
 NAMESPACES, GATEWAY_DEPLOYMENT = "istio-namespace-controller-election", "istio-gateway-deployment"
-ADDRESSES, MACHINES = "istio-ip-autoallocate", "istio-workload-entry-leader"
+ADDRESSES, MACHINES, INGRESSES = "istio-ip-autoallocate", "istio-workload-entry-leader", "istio-leader"
 AGAIN_S = 5.0
 Task = tuple[Coroutine[Any, Any, None], str]
 
@@ -65,6 +66,7 @@ class Duties:
         self._settings_changed: list[Callable[[], None]] = []
         self._writer = writer
         self._addresses = AddressAllocator(store, writer)
+        self._ingresses = IngressReporter(hub, store, writer, options.system_namespace)
         # What names a revision is that control plane's to speak of; of what names none one speaks for all.
         self._status = {
             False: IstioReporter(hub, store, self._writer, lambda key: not membership.named(key)),
@@ -108,6 +110,8 @@ class Duties:
             yield self._lead(election, self._gateways[named].run), "status of gateways"
         if options.allocate_addresses:
             yield self._lead(self._election(ADDRESSES), self._addresses.run), "virtual addresses"
+        if options.status:
+            yield self._lead(self._election(INGRESSES), self._ingresses.run), "status of ingresses"
         yield self._lead(self._election(MACHINES), Sweeper(self._client, self._store).run), "machines that left"
         yield informers.run(), "informers"
 
@@ -166,6 +170,7 @@ class Duties:
             if self._options.analysis:
                 self._analyses[named].published(changes)
         self._addresses.published(changes)
+        self._ingresses.published(changes)
         if any(change.kind in ("Mesh", "ConfigMap") for change in changes):
             for told in self._settings_changed:
                 told()

@@ -31,6 +31,7 @@ RESOURCES = {
     )
     for kind in (*kinds.ISTIO_KINDS, *kinds.GATEWAY_API_KINDS)
 }
+RESOURCES["Ingress"] = Resource("networking.k8s.io", "v1", "ingresses", True, "Ingress")
 """By the kind as the store names it."""
 
 
