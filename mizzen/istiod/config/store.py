@@ -65,7 +65,8 @@ def decode(obj: Mapping[str, Any]) -> Any:
 
 
 class ConfigStore:
-    """Objects by kind and key. `changed` is called with the monotonic time of each change that came in.
+    """Objects by kind and key. `changed` is called with the monotonic time and the kind of each change that
+    came in.
 
     `live` is filled by sources that can be written to; it is no part of the configuration.
     """
@@ -74,7 +75,7 @@ class ConfigStore:
         self.objects: dict[ObjectKey, Any] = {}
         self.rejected: dict[ObjectKey, Rejected] = {}
         self.live: dict[ObjectKey, Live] = {}
-        self.changed: Callable[[float], None] = lambda _: None
+        self.changed: Callable[[float, str], None] = lambda now, kind: None
         self.observe: Callable[[str, str], None] = lambda kind, event: None
         self._pending: dict[ObjectKey, Change] = {}
         self._first: float | None = None
@@ -141,7 +142,7 @@ class ConfigStore:
         self._pending[key] = Change(key[0], key[1], new, earlier.old if earlier is not None else old)
         if self._first is None:
             self._first = now
-        self.changed(now)
+        self.changed(now, key[0])
 
 
 def rough_key(obj: Mapping[str, Any]) -> ObjectKey:

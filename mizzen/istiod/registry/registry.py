@@ -42,6 +42,8 @@ class Registry:
         self.by_namespace: dict[str, Services] = {}
         self.slices: dict[Key, dict[str, Any]] = {}
         self.endpoints: dict[tuple[str, str], tuple[Endpoint, ...]] = {}
+        self.revision = object()
+        self._touched: tuple[object, frozenset[tuple[str, str]]] | None = None
 
     @classmethod
     def build(cls, objects: Objects, identity: Identity) -> Registry:
@@ -75,6 +77,7 @@ class Registry:
             new._change_slices(relevant, touched)
         if any(change.kind in ("Service", "ServiceEntry") for change in relevant):
             new._change_services(relevant, touched)
+        new.revision, new._touched = object(), (self.revision, frozenset(touched))
         new.endpoints = dict(self.endpoints)
         for key in touched:
             if any(svc.namespace == key[1] for svc in new.by_host.get(key[0], ())):
@@ -213,6 +216,19 @@ class Registry:
     def _near(self, namespace: str) -> list[Workload]:
         every = (*self.entries.values(), *self.pods.values())
         return [w for w in every if w.namespace == namespace]
+
+    def changed_endpoints(self, before: Registry) -> set[tuple[str, str]]:
+        """(host, namespace) of the services whose endpoints differ from an earlier registry's.
+
+        For the registry that this one was made from, at no cost that grows with the mesh.
+        """
+        old, new = before.endpoints, self.endpoints
+        if old is new:
+            return set()
+        if self._touched is not None and self._touched[0] is before.revision:
+            return {key for key in self._touched[1] if old.get(key) is not new.get(key)}
+        changed = {key for key, endpoints in new.items() if old.get(key) is not endpoints}
+        return changed | (old.keys() - new.keys())
 
     def endpoints_for(self, svc: Service) -> tuple[Endpoint, ...]:
         """All endpoints of a service, of every port."""

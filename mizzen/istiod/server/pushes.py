@@ -82,8 +82,8 @@ class PushLoop:
         self._sent_large = False
         store.changed = self._changed
 
-    def _changed(self, now: float) -> None:
-        self._debounce.changed(now)
+    def _changed(self, now: float, kind: str) -> None:
+        self._debounce.changed(now, TRIGGERS.get(kind) == "endpoint")
         self._wake.set()
 
     def first(self) -> None:

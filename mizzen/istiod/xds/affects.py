@@ -118,11 +118,7 @@ def _routes_http_only(change: Change) -> bool:
 @lru_cache(maxsize=1)  # asked once for each type of one publication
 def _changed_services(before: Snapshot, after: Snapshot) -> Set[tuple[str, str]]:
     """(host, namespace) of the services whose endpoints differ. Untouched ones are shared between snapshots."""
-    old, new = before.registry.endpoints, after.registry.endpoints
-    if old is new:
-        return set()
-    changed = {key for key, endpoints in new.items() if old.get(key) is not endpoints}
-    return changed | (old.keys() - new.keys())
+    return after.registry.changed_endpoints(before.registry)
 
 
 def _endpoint_hosts(changes: Iterable[Change], before: Snapshot, after: Snapshot) -> set[str] | None:

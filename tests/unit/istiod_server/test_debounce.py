@@ -46,3 +46,22 @@ def test_a_storm_without_a_pause_is_cut() -> None:
 def test_nothing_is_due_without_changes() -> None:
     debounce = Debounce()
     assert debounce.due() is None and not debounce.pending
+
+
+def test_a_storm_of_endpoints_waits_for_a_moment_only() -> None:
+    debounce = Debounce(0.1, 10.0, 0.3)
+    debounce.changed(1.0, endpoints=True)
+    debounce.acted(1.0)
+    for n in range(20):
+        debounce.changed(1.01 + n * 0.01, endpoints=True)
+    assert debounce.due() == pytest.approx(1.30)
+    for n in range(10):
+        debounce.changed(1.22 + n * 0.01, endpoints=True)
+    assert debounce.due() == pytest.approx(1.31), "no later for more of them"
+    debounce.changed(1.32)
+    assert debounce.due() == pytest.approx(1.42), "other changes wait for a pause"
+    debounce.acted(1.42)
+    debounce.changed(1.45, endpoints=True)
+    for n in range(40):
+        debounce.changed(1.46 + n * 0.01, endpoints=True)
+    assert debounce.due() == pytest.approx(1.75), "endpoints alone again"
