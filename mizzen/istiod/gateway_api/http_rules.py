@@ -29,7 +29,7 @@ from mizzen.api.istio.virtual_service import (
     StringMatch,
 )
 from mizzen.api.types import Duration
-from mizzen.istiod.gateway_api.references import References, Referrer, weighted
+from mizzen.istiod.gateway_api.references import References, Referrer, is_whole, weighted
 from mizzen.istiod.internal_names import PREFIX_PLACEHOLDER
 from mizzen.istiod.regex import quote_meta
 
@@ -96,8 +96,9 @@ def _action(route: Any, kind: str, index: int, rule: Any, references: References
     namespace = route.metadata.namespace or "default"
     referrer = Referrer(kind, namespace)
     name = f"{namespace}.{route.metadata.name}.{index}"
-    filters = {one.type: one for one in rule.filters}
-    if filters.keys() & {"ExtensionRef", "ExternalAuth"}:
+    usable = [one for one in rule.filters if is_whole(one)]
+    filters = {one.type: one for one in usable}
+    if {one.type for one in rule.filters} & {"ExtensionRef", "ExternalAuth"}:
         return HTTPRoute(name=name, direct_response=HTTPDirectResponse(status=500))
     redirect, rewrite = filters.get("RequestRedirect"), filters.get("URLRewrite")
     backends = weighted(rule.backend_refs)
@@ -105,12 +106,10 @@ def _action(route: Any, kind: str, index: int, rule: Any, references: References
     cors = filters.get("CORS")
     return HTTPRoute(
         name=name,
-        headers=_headers(rule.filters),
+        headers=_headers(usable),
         redirect=_redirect(redirect.request_redirect) if redirect is not None else None,
         rewrite=_rewrite(rewrite.url_rewrite) if rewrite is not None and not broken else None,
-        mirrors=tuple(
-            _mirror(f.request_mirror, referrer, references) for f in rule.filters if f.type == "RequestMirror"
-        ),
+        mirrors=tuple(_mirror(f.request_mirror, referrer, references) for f in usable if f.type == "RequestMirror"),
         cors_policy=_cors(cors.cors) if cors is not None else None,
         direct_response=HTTPDirectResponse(status=500) if broken else None,
         route=tuple(
@@ -140,7 +139,7 @@ def _with_times(action: HTTPRoute, rule: Any) -> HTTPRoute:
 
 def _headers(filters: Iterable[Any]) -> Headers | None:
     request = response = None
-    for one in filters:
+    for one in filter(is_whole, filters):
         if one.type == "RequestHeaderModifier":
             request = _operations(one.request_header_modifier)
         elif one.type == "ResponseHeaderModifier":

@@ -83,6 +83,24 @@ class References:
         return ()
 
 
+PARTS = {
+    "RequestHeaderModifier": "request_header_modifier",
+    "ResponseHeaderModifier": "response_header_modifier",
+    "RequestMirror": "request_mirror",
+    "RequestRedirect": "request_redirect",
+    "URLRewrite": "url_rewrite",
+    "CORS": "cors",
+    "ExtensionRef": "extension_ref",
+    "ExternalAuth": "external_auth",
+}
+"""The field of a filter that its type asks for."""
+
+
+def is_whole(one: Any) -> bool:
+    """Whether a filter says what its type asks for; the API's own rules see to that, where they are."""
+    return getattr(one, PARTS.get(one.type, ""), None) is not None
+
+
 def is_gateway(ref: Any) -> bool:
     """Whether a route's parent is a Gateway."""
     return bool(ref.group == GROUP and ref.kind == "Gateway")

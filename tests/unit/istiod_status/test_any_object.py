@@ -1,4 +1,4 @@
-"""Whatever the objects and whatever a proxy is served: statuses and origins are found without an error."""
+"""Whatever the objects and whatever a proxy is served: translation, statuses and origins go without an error."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mizzen.api import kinds
 from mizzen.api.errors import Invalid
+from mizzen.istiod import gateway_api
 from mizzen.istiod.config.store import decode
 from mizzen.istiod.gateway_api.statuses import statuses
 from mizzen.istiod.objects import Objects
@@ -34,7 +35,7 @@ BASE = [
 
 
 @pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
-@settings(max_examples=40, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data())
 def test_statuses(kind: kinds.Kind, data: st.DataObject, caplog: pytest.LogCaptureFixture) -> None:
     obj: dict[str, Any] = {
@@ -54,6 +55,7 @@ def test_statuses(kind: kinds.Kind, data: st.DataObject, caplog: pytest.LogCaptu
     caplog.clear()
     with caplog.at_level(logging.ERROR):
         found = statuses(objects, "cluster.local")
+    gateway_api.translate(objects, "cluster.local")
     assert not caplog.records
     assert len(found) >= 2
 

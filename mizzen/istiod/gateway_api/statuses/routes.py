@@ -22,7 +22,7 @@ from mizzen.istiod.gateway_api.gateways import (
     Attachment,
     Problem,
 )
-from mizzen.istiod.gateway_api.references import ISTIO_GROUP, References, Referrer, is_gateway
+from mizzen.istiod.gateway_api.references import ISTIO_GROUP, References, Referrer, is_gateway, is_whole
 from mizzen.istiod.gateway_api.statuses.conditions import from_problems, generation_of
 from mizzen.istiod.objects import Key, Objects
 
@@ -119,6 +119,8 @@ def _filter_problems(route: Any) -> Iterator[Problem]:
         for one in _filters(rule):
             if one.type in UNSUPPORTED_FILTERS:
                 yield Problem(ACCEPTED, "UnsupportedValue", f'unsupported filter type "{one.type}"')
+            elif not is_whole(one):
+                yield Problem(ACCEPTED, "UnsupportedValue", f"the filter of type {one.type} does not say what to do")
 
 
 def _filters(rule: Any) -> Iterable[Any]:
@@ -131,7 +133,7 @@ def _backends(rule: Any) -> Iterator[Any]:
     """Every backend that a rule refers to, mirrors included."""
     yield from rule.backend_refs
     for one in _filters(rule):
-        if one.type == "RequestMirror":
+        if one.type == "RequestMirror" and is_whole(one):
             yield one.request_mirror.backend_ref
 
 
