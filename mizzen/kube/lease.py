@@ -69,11 +69,17 @@ def taken(spec: Object, me: str, lease_s: float, stamp: str) -> Object:
 
 
 class Election:
-    """One lease, one candidate. identity: a name for people; a random part makes it the candidate's own."""
+    """One lease, one candidate.
 
-    def __init__(self, client: Client, namespace: str, name: str, identity: str, timing: Timing = Timing()) -> None:
+    identity: a name for people, to which a random part is added; own: no other candidate can have that name, so that one
+    that comes back after a crash need not wait for itself.
+    """
+
+    def __init__(
+        self, client: Client, namespace: str, name: str, identity: str, timing: Timing = Timing(), *, own: bool = False
+    ) -> None:
         self._client, self.namespace, self.name, self._timing = client, namespace, name, timing
-        self.identity = f"{identity}_{uuid.uuid4()}"
+        self.identity = identity if own else f"{identity}_{uuid.uuid4()}"
         self.leads = False
         self._lease: Object | None = None
         self._observed: Observed | None = None

@@ -150,6 +150,7 @@ class Up:
                 monitoring_addr=f"{host}:15014",
                 ctrlz_addr="",
                 identity="istiod",
+                own_identity=True,
                 analysis=True,
             )
         )

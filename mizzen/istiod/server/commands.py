@@ -95,6 +95,7 @@ def istiod(
             debounce_after_s=_seconds("PILOT_DEBOUNCE_AFTER", 0.1),
             debounce_max_s=_seconds("PILOT_DEBOUNCE_MAX", 10.0),
             identity=os.environ.get("POD_NAME", "istiod"),
+            own_identity="POD_NAME" in os.environ,
             status=_switch("PILOT_ENABLE_STATUS", True),
             multiroot=_switch("ISTIO_MULTIROOT_MESH", False),
             external_ca=os.environ.get("EXTERNAL_CA", ""),

@@ -161,7 +161,7 @@ class Duties:
     def _election(self, name: str, *, each_revision: bool = False) -> Election:
         o = self._options
         name = f"{name}-{o.revision or 'default'}" if each_revision else name
-        return Election(self._client, o.system_namespace, name, o.identity, o.leases)
+        return Election(self._client, o.system_namespace, name, o.identity, o.leases, own=o.own_identity)
 
     def _published(self, changes: Collection[Change]) -> None:
         for named in (False, True):

@@ -40,6 +40,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     debounce_after_s: float = 0.1
     debounce_max_s: float = 10.0
     identity: str = "istiod"
+    own_identity: bool = False  # no other istiod can be called so: a pod's name is its own
     status: bool = True  # write the status of Istio's objects and the Gateway API's
     analysis: bool = False  # and what analysis says of them
     allocate_addresses: bool = True  # for ServiceEntries that give none

@@ -52,8 +52,8 @@ async def api() -> AsyncIterator[FakeApi]:
 
 
 class Candidate:
-    def __init__(self, client: Client, name: str) -> None:
-        self.election = Election(client, "sys", "lock", name, FAST)
+    def __init__(self, client: Client, name: str, timing: Timing = FAST, *, own: bool = False) -> None:
+        self.election = Election(client, "sys", "lock", name, timing, own=own)
         self.leading = False
         self.task = asyncio.create_task(self.election.run(self.lead))
 
@@ -108,3 +108,18 @@ async def test_a_silent_leader_is_replaced_and_stops(api: FakeApi) -> None:
         await first.end()
         await second.end()
         await broken.close()
+
+
+async def test_one_that_comes_back_does_not_wait_for_itself(api: FakeApi) -> None:
+    slow = Timing(lease_s=60.0, renew_deadline_s=0.4, retry_s=0.05)
+    async with Client(api.config) as client:
+        lost = Candidate(client, "pod-1", slow, own=True)
+        await until(lambda: lost.leading)
+        lost.election._lease = None  # it ends without a word
+        await lost.end()
+        back, other = Candidate(client, "pod-1", slow, own=True), Candidate(client, "pod-2", slow, own=True)
+        await until(lambda: back.leading, limit_s=2.0)
+        assert not other.leading
+        await back.end()
+        await until(lambda: other.leading, limit_s=2.0)
+        await other.end()
