@@ -139,6 +139,45 @@ async def test_how_far_a_change_has_come(kubectl: Kubectl, kubeconfig: Path) -> 
                 task.cancel()
 
 
+async def test_proxies_of_another_istiod_count(kubectl: Kubectl, kubeconfig: Path) -> None:
+    """Two istiods with a proxy each: the one that writes speaks of both, also of what the other's proxy refuses."""
+
+    async def said(type_: str, field: str) -> str:
+        return str((await condition(kubectl, "destinationrule", "web", type_)).get(field))
+
+    async with (
+        istiod_on(kubeconfig, identity="first") as first,
+        istiod_on(kubeconfig, identity="second") as second,
+        grpc.aio.insecure_channel(address(first)) as one,
+        grpc.aio.insecure_channel(address(second)) as other,
+        asyncio.TaskGroup() as tasks,
+    ):
+        proxies = [Proxy(one, 1), Proxy(other, 2)]
+        running = [tasks.create_task(proxy.run()) for proxy in proxies]
+        for proxy in proxies:
+            await asyncio.wait_for(proxy.asked.wait(), 5)
+        await kubectl.apply(RULE % 1)
+        await eventually(lambda: said("Reconciled", "message"), "2/2 proxies up to date.")
+        for proxy in proxies:  # of whom one is another istiod's than the writer
+            proxy.refusing = "Error adding/updating cluster(s) outbound|80||web.default.svc.cluster.local: odd"
+        await kubectl.apply(RULE % 2)
+        names = "web-1.default, web-2.default"
+
+        async def refusers() -> str:
+            words = (await said("RefusedByProxies", "message")).removeprefix("Refused by ").partition(":")[0]
+            return ", ".join(sorted(words.split(", ")))
+
+        await eventually(refusers, names)
+        assert await said("Reconciled", "message") == "0/2 proxies up to date."
+        for proxy in proxies:
+            proxy.refusing = ""
+        await kubectl.apply(RULE % 3)
+        await eventually(lambda: said("Reconciled", "message"), "2/2 proxies up to date.")
+        await eventually(refusers, "None")
+        for task in running:
+            task.cancel()
+
+
 async def test_what_analysis_says(kubectl: Kubectl, kubeconfig: Path) -> None:
     await kubectl.apply(MISSING)
 

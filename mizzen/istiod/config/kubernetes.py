@@ -111,6 +111,8 @@ class KubernetesSource:
             meta = obj["metadata"]
             version = str(meta.get("resourceVersion") or "")
             live = Live(int(meta.get("generation") or 0), obj.get("status") or {}, version)
+            seen = self.membership.store.seen
+            seen[key[0]] = max(seen.get(key[0], 0), int(version) if version.isdigit() else 0)
         self.membership.offer(trim(obj), f"resourceVersion {obj['metadata'].get('resourceVersion')}", live)
 
     def _tag(self, change: Change) -> None:

@@ -34,7 +34,7 @@ class Membership:
     """`offer` and `withdraw` objects; `select` and `use_tags` when the rules change. changed: who wants to know."""
 
     def __init__(self, store: ConfigStore, revision: str, system_namespace: str) -> None:
-        self._store, self._revision, self._system = store, revision, system_namespace
+        self.store, self._revision, self._system = store, revision, system_namespace
         self._tags: frozenset[str] = frozenset()
         self._selectors: tuple[Predicate, ...] = ()
         self._labels: dict[str, Mapping[str, str]] = {}  # of namespaces
@@ -71,7 +71,7 @@ class Membership:
             self._namespace(key[1][1], labels)
         revision = labels.get(REVISION) if str(obj.get("apiVersion", "")).partition("/")[0] in OWN_GROUPS else None
         if not self._ours(key, revision):
-            self._store.remove(key)
+            self.store.remove(key)
             self._revisions.pop(key, None)
             self._held[key] = Held(obj, None, live, origin, revision)
             return
@@ -81,14 +81,14 @@ class Membership:
         else:
             self._revisions.pop(key, None)
         if live is not None:
-            self._store.live[key] = live
-        self._store.put(obj, origin)
+            self.store.live[key] = live
+        self.store.put(obj, origin)
 
     def withdraw(self, key: ObjectKey) -> None:
         """An object that went."""
         self._held.pop(key, None)
         self._revisions.pop(key, None)
-        self._store.remove(key)
+        self.store.remove(key)
         if key[0] == "Namespace":
             self._labels.pop(key[1][1], None)
             self._decide()
@@ -122,7 +122,7 @@ class Membership:
                 del self._held[key]
                 self._restore(key, held)
         if self._selectors or self._revisions:
-            for key in list(self._store.objects):
+            for key in list(self.store.objects):
                 revision = self._revisions.get(key)
                 if key[0] not in ("Jwks", "Mesh") and not self._ours(key, revision):
                     self._hold(key, revision)
@@ -133,13 +133,13 @@ class Membership:
         if held.revision is not None:
             self._revisions[key] = held.revision
         if held.live is not None:
-            self._store.live[key] = held.live
+            self.store.live[key] = held.live
         if held.raw is not None:
-            self._store.put(held.raw, held.origin)
+            self.store.put(held.raw, held.origin)
         else:
-            self._store.put_typed(key, held.typed)
+            self.store.put_typed(key, held.typed)
 
     def _hold(self, key: ObjectKey, revision: str | None) -> None:
-        self._held[key] = Held(None, self._store.objects[key], self._store.live.get(key), "", revision)
+        self._held[key] = Held(None, self.store.objects[key], self.store.live.get(key), "", revision)
         self._revisions.pop(key, None)
-        self._store.remove(key)
+        self.store.remove(key)

@@ -68,18 +68,25 @@ class ConfigStore:
     """Objects by kind and key. `changed` is called with the monotonic time and the kind of each change that
     came in.
 
-    `live` is filled by sources that can be written to; it is no part of the configuration.
+    `live` is filled by sources that can be written to, and `seen` with the newest resourceVersion of each of their
+    kinds; neither is part of the configuration.
     """
 
     def __init__(self, check: Check | None = None) -> None:
         self.objects: dict[ObjectKey, Any] = {}
         self.rejected: dict[ObjectKey, Rejected] = {}
         self.live: dict[ObjectKey, Live] = {}
+        self.seen: dict[str, int] = {}
         self.changed: Callable[[float, str], None] = lambda now, kind: None
         self.observe: Callable[[str, str], None] = lambda kind, event: None
         self._pending: dict[ObjectKey, Change] = {}
         self._first: float | None = None
         self._check = check
+
+    @property
+    def idle(self) -> bool:
+        """Whether everything that came in has been taken out."""
+        return not self._pending
 
     def put(self, obj: Mapping[str, Any], origin: str = "") -> tuple[Invalid, ...]:
         """Take a JSON object in; the errors that keep it out. Without namespace it is in `default`."""

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import uuid
 from collections.abc import Callable, Collection, Coroutine, Iterator
 from functools import partial
 from typing import Any
 
 from mizzen.istiod.ca.authority import Authority
 from mizzen.istiod.config.membership import Membership
-from mizzen.istiod.config.store import ConfigStore
+from mizzen.istiod.config.store import ConfigStore, ObjectKey
 from mizzen.istiod.objects import Change
 from mizzen.istiod.server.cluster import WEBHOOK_RESOURCES, RootCertificates, WebhookBundles
 from mizzen.istiod.server.gateways import GatewayClasses, GatewayProxies
@@ -25,9 +26,11 @@ from mizzen.istiod.server.registration import Sweeper
 from mizzen.istiod.status.addresses import AddressAllocator
 from mizzen.istiod.status.analysis import Analysis
 from mizzen.istiod.status.blame import note
+from mizzen.istiod.status.distribution import Progress
 from mizzen.istiod.status.gateway_reporter import GatewayReporter
 from mizzen.istiod.status.ingresses import IngressReporter
 from mizzen.istiod.status.reporter import IstioReporter
+from mizzen.istiod.status.reports import Reports, ReportWriter
 from mizzen.istiod.status.writer import StatusWriter
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.hub import Hub
@@ -69,9 +72,23 @@ class Duties:
         self._ingresses = IngressReporter(hub, store, writer, options.system_namespace)
         # What names a revision is that control plane's to speak of; of what names none one speaks for all.
         self._status = {
-            False: IstioReporter(hub, store, self._writer, lambda key: not membership.named(key)),
-            True: IstioReporter(hub, store, self._writer, membership.named),
+            False: IstioReporter(
+                hub, store, writer, lambda key: not membership.named(key), partial(self._everywhere, None)
+            ),
+            True: IstioReporter(hub, store, writer, membership.named, partial(self._everywhere, options.revision)),
         }
+        self._elections: list[Election] = []
+        reporter = options.identity if options.own_identity else f"{options.identity}-{uuid.uuid4().hex[:8]}"
+        self._reports = Reports(client, options.system_namespace, reporter, self._heard)
+        self._report_writer = ReportWriter(
+            client,
+            store,
+            hub,
+            options.system_namespace,
+            reporter,
+            options.revision,
+            lambda: all(one.leads for one in self._elections),
+        )
         self._gateways = {
             False: GatewayReporter(hub, store, self._writer, options.domain, lambda key: not membership.named(key)),
             True: GatewayReporter(hub, store, self._writer, options.domain, membership.named),
@@ -105,9 +122,13 @@ class Duties:
         yield self._gateway_proxies(informers)
         for named in (False, True) if options.status else ():
             election = self._election(STATUS, each_revision=named)
+            self._elections.append(election)
             yield self._lead(election, partial(self._keep_status, named)), "status"
             election = self._election(GATEWAY_STATUS, each_revision=named)
             yield self._lead(election, self._gateways[named].run), "status of gateways"
+        if options.status:
+            yield self._reports.run(), "distribution of others"
+            yield self._report_writer.run(), "distribution report"
         if options.allocate_addresses:
             yield self._lead(self._election(ADDRESSES), self._addresses.run), "virtual addresses"
         if options.status:
@@ -169,11 +190,19 @@ class Duties:
             self._gateways[named].published(changes)
             if self._options.analysis:
                 self._analyses[named].published(changes)
+        self._report_writer.published(changes)
         self._addresses.published(changes)
         self._ingresses.published(changes)
         if any(change.kind in ("Mesh", "ConfigMap") for change in changes):
             for told in self._settings_changed:
                 told()
+
+    def _everywhere(self, revision: str | None, key: ObjectKey, version: int, own: Progress, at: float) -> Progress:
+        return self._reports.combined(key, version, own, at, revision)
+
+    def _heard(self, keys: Collection[ObjectKey]) -> None:
+        for reporter in self._status.values():
+            reporter.heard(keys)
 
     def _refused(self, connection: Connection, watch: Watch) -> None:
         note(self._hub, connection, watch)

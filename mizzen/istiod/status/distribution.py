@@ -63,6 +63,16 @@ class Distribution:
             else:
                 self.in_progress[key] = self.publication
 
+    @property
+    def total(self) -> int:
+        """How many proxies there are."""
+        return len(self._sorted)
+
+    @property
+    def refused(self) -> Collection[ObjectKey]:
+        """Objects that a proxy refuses."""
+        return self._refused.keys()
+
     def start(self, key: ObjectKey) -> None:
         """Follow an object that has not changed."""
         self.in_progress.setdefault(key, self.publication)

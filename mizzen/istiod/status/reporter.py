@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
@@ -24,6 +25,8 @@ from mizzen.istiod.xds.hub import Hub
 
 EVERY_S, IDLE_S = 1.0, 5.0
 KINDS = frozenset(kind.kind for kind in kinds.ISTIO_KINDS)
+Everywhere = Callable[[ObjectKey, int, Progress, float], Progress]
+"""(object, resourceVersion of its change, how far it is with us, seconds since 1970) → how far it is with all istiods."""
 INVALID = BY_CODE["IST0106"]
 
 
@@ -38,10 +41,12 @@ class IstioReporter:
         store: ConfigStore,
         writer: StatusWriter,
         mine: Callable[[ObjectKey], bool] = lambda key: True,
+        everywhere: Everywhere = lambda key, version, own, at: own,
         every_s: float = EVERY_S,
     ) -> None:
         self._hub, self._store, self._writer, self._every_s = hub, store, writer, every_s
-        self._is_mine = mine
+        self._is_mine, self._everywhere = mine, everywhere
+        self._versions: dict[ObjectKey, int] = {}  # the resourceVersions of the changes that are under way
         self._distribution = Distribution(hub)
         self._wake = asyncio.Event()
         self._told: set[ObjectKey] = set()
@@ -51,8 +56,18 @@ class IstioReporter:
 
     def published(self, changes: Collection[Change]) -> None:
         """To be called at each publication, whether this istiod leads or not."""
-        self._distribution.published([change for change in changes if self._mine((change.kind, change.key))])
+        mine = [change for change in changes if self._mine((change.kind, change.key))]
+        self._distribution.published(mine)
+        for change in mine:
+            self._follow((change.kind, change.key))
         self._wake.set()
+
+    def heard(self, keys: Collection[ObjectKey]) -> None:
+        """To be called when another istiod has said something new of these objects."""
+        told = {key for key in keys if self._mine(key)}
+        if told:
+            self._told |= told
+            self._wake.set()
 
     def refused(self) -> None:
         """To be called when a proxy has refused something."""
@@ -70,10 +85,15 @@ class IstioReporter:
         for key, live in self._store.live.items():
             if self._mine(key) and not _told(live):
                 self._distribution.start(key)
+                self._follow(key)
         while True:
             await self._wait()
             await self._round()
             await asyncio.sleep(self._every_s)
+
+    def _follow(self, key: ObjectKey) -> None:
+        live = self._store.live.get(key)
+        self._versions[key] = int(live.version) if live is not None and live.version.isdigit() else 0
 
     def _mine(self, key: ObjectKey) -> bool:
         return key[0] in KINDS and self._is_mine(key)
@@ -100,7 +120,8 @@ class IstioReporter:
 
     async def _report(self, key: ObjectKey) -> bool:
         number = self._distribution.in_progress.get(key)
-        progress = self._distribution.progress(key)
+        own = self._distribution.progress(key)
+        progress = self._everywhere(key, self._versions.get(key, 0), own, time.time())
         rejected = self._store.rejected.get(key)
         errors = tuple(map(str, rejected.errors)) if rejected is not None else ()
         if rejected is not None:  # what the proxies have is an older state
@@ -114,6 +135,7 @@ class IstioReporter:
         written = await self._writer.write(key, make)
         if written and progress.done and self._distribution.in_progress.get(key) == number:
             self._distribution.in_progress.pop(key, None)
+            self._versions.pop(key, None)
             self._reported.pop(key, None)
         elif written:
             self._reported[key] = (number, progress)
