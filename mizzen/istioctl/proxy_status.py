@@ -33,7 +33,7 @@ STATUSES = {0: "IGNORED", 1: "SYNCED", 2: "NOT SENT", 3: "STALE", 4: "ERROR"}
 
 
 class ProxyStatus(NamedTuple):
-    """types: short name → (status, seconds since it was last sent or None)."""
+    """types: short name → (status, seconds since it was last sent or None); errors: short name → why it was refused."""
 
     name: str
     cluster: str
@@ -41,6 +41,7 @@ class ProxyStatus(NamedTuple):
     version: str
     namespace: str
     types: dict[str, tuple[str, float | None]]
+    errors: dict[str, str] = {}
 
 
 def statuses(responses: Iterable[Any], now: datetime) -> list[ProxyStatus]:
@@ -67,11 +68,13 @@ def istiod_name(identifier: str) -> str:
 
 def _status(config: Any, istiod: str, now: datetime) -> ProxyStatus:
     metadata = json_format.MessageToDict(config.node.metadata)
-    types = {}
+    types, errors = {}, {}
     for one in config.generic_xds_configs:
         sent = one.last_updated.ToDatetime(UTC) if one.HasField("last_updated") else None
         age = (now - sent).total_seconds() if sent is not None else None
         types[short_name(one.type_url)] = (STATUSES.get(one.config_status, "IGNORED"), age)
+        if one.error_state.details:
+            errors[short_name(one.type_url)] = one.error_state.details
     parts = config.node.id.split("~")
     name = parts[2] if len(parts) == 4 else config.node.id
     return ProxyStatus(
@@ -81,6 +84,7 @@ def _status(config: Any, istiod: str, now: datetime) -> ProxyStatus:
         str(metadata.get("ISTIO_VERSION", "")),
         str(metadata.get("NAMESPACE", "")),
         types,
+        errors,
     )
 
 

@@ -92,6 +92,9 @@ def proxy_status(
     found = [one for one in statuses(responses, datetime.now(UTC)) if namespace in ("", one.namespace)]
     header, body = (HEADER, rows(found)) if verbosity == 0 else verbose_table(found)
     typer.echo(table(header, body), nl=False)
+    for one in found:
+        for kind, error in one.errors.items():
+            typer.echo(f"{one.name} refuses {kind}: {error}", err=True)
 
 
 def compare_one(where: Where, target: Target) -> str:

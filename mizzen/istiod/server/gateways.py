@@ -17,7 +17,7 @@ from mizzen.istiod.gateway_api.deployment import GATEWAY_NAME
 from mizzen.istiod.gateway_api.gateways import BUILT_IN_CLASSES, CONTROLLER, UNMANAGED_CONTROLLER
 from mizzen.istiod.gateway_api.parameters import DEFAULTS_LABEL, BadParameters, patches
 from mizzen.istiod.inject import Settings
-from mizzen.kube import After, Client, Informers, Key, Object, Resource, WorkQueue, itself, key_of
+from mizzen.kube import After, ApiError, Client, Informers, Key, Object, Resource, WorkQueue, itself, key_of
 from mizzen.kube.controller import KeysOf
 from mizzen.kube.resource import CONFIG_MAPS, DEPLOYMENTS, SERVICE_ACCOUNTS, SERVICES
 
@@ -27,6 +27,7 @@ GATEWAYS = Resource("gateway.networking.k8s.io", "v1", "gateways", True, "Gatewa
 CLASSES = Resource("gateway.networking.k8s.io", "v1", "gatewayclasses", False, "GatewayClass")
 MADE = {"ServiceAccount": SERVICE_ACCOUNTS, "Deployment": DEPLOYMENTS, "Service": SERVICES}
 REVISION = "istio.io/rev"
+NO_KIND_S = 30.0
 CLASS_TEXTS = {
     "istio": (CONTROLLER, "The default Istio GatewayClass"),
     "istio-remote": (UNMANAGED_CONTROLLER, "Remote to this cluster. Does not deploy or affect configuration."),
@@ -48,7 +49,13 @@ class GatewayClasses:
             return None
         controller, description = CLASS_TEXTS[key.name]
         spec = {"controllerName": controller, "description": description}
-        await self._client.create(CLASSES, {"metadata": {"name": key.name}, "spec": spec})
+        try:
+            await self._client.create(CLASSES, {"metadata": {"name": key.name}, "spec": spec})
+        except ApiError as error:
+            if error.not_found:  # the cluster has no Gateway API
+                return After(NO_KIND_S)
+            if not error.already_exists:
+                raise
         return None
 
 

@@ -225,7 +225,8 @@ def syncz() -> Any:
     prefix = "type.googleapis.com/envoy.config."
     one = config.generic_xds_configs.add(type_url=prefix + "listener.v3.Listener", config_status="SYNCED")
     one.last_updated.FromDatetime(NOW - timedelta(seconds=5))
-    config.generic_xds_configs.add(type_url=prefix + "cluster.v3.Cluster", config_status="ERROR")
+    refused = config.generic_xds_configs.add(type_url=prefix + "cluster.v3.Cluster", config_status="ERROR")
+    refused.error_state.details = "no such filter"
     response = discovery_pb2.DiscoveryResponse()
     response.control_plane.identifier = json.dumps({"Component": "istiod", "ID": "istiod-1", "Info": {}})
     response.resources.add().Pack(config)
@@ -235,6 +236,7 @@ def syncz() -> Any:
 def test_proxy_status() -> None:
     found = statuses([syncz()], NOW)
     assert rows(found) == [("web.shop", "Kubernetes", "istiod-1", "1.32.0", "2 (CDS,LDS)")]
+    assert found[0].errors == {"CDS": "no such filter"}
     header, body = verbose_table(found)
     assert header == ("NAME", "CLUSTER", "CDS", "ECDS", "EDS", "LDS", "RDS", "ISTIOD", "VERSION")
     assert body == [
