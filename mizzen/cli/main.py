@@ -42,6 +42,7 @@ COMMANDS: tuple[Entry, ...] = (
         "proxy-config", "mizzen.istioctl.proxy_config_commands:app", "What a proxy has been configured with", INSPECT
     ),
     Entry("describe", "mizzen.istioctl.describe_commands:app", "What the mesh does with a pod or a Service", INSPECT),
+    Entry("explain", "mizzen.istioctl.explain_command:explain_request", "Where a pod's request goes, and why", INSPECT),
     Entry("tag", "mizzen.istioctl.tag_commands:app", "Second names of a control plane's revisions", INSPECT),
     Entry("experimental", "mizzen.istioctl.experimental:app", "istioctl's experimental commands", INSPECT),
     Entry("x", "mizzen.istioctl.experimental:app", "The same", INSPECT),

@@ -153,6 +153,35 @@ def test_what_a_proxy_was_sent_and_has(home: RunningMesh) -> None:
     assert '"proxy": "cart-' in mizzen(home, "x", "internal-debug", "syncz")
 
 
+def test_explain_says_what_happens(home: RunningMesh) -> None:
+    """The answer for the running mesh, beside what a request of that pod gets."""
+
+    async def name(mesh: Mesh) -> str:
+        return str((await mesh.pod("shop", app="cart"))["metadata"]["name"])
+
+    async def statuses(mesh: Mesh) -> set[int]:
+        pod = await mesh.pod("shop", app="cart")
+        url = "http://cart.shop/"
+        script = (
+            "import urllib.request, urllib.error\n"
+            f"def ask(method):\n    request = urllib.request.Request('{url}', method=method)\n"
+            "    try:\n        return urllib.request.urlopen(request).status\n"
+            "    except urllib.error.HTTPError as error:\n        return error.code\n"
+            "print(ask('GET'), ask('DELETE'))"
+        )
+        result = await mesh.exec(pod, "python3", "-c", script, container="web")
+        return set(map(int, result.stdout.split()))
+
+    pod = home.run(name)
+    allowed = mizzen(home, "explain", pod, "http://cart.shop/", "-n", "shop")
+    assert "route" in allowed and "(VirtualService shop/cart-routes)" in allowed
+    assert "policy    allowed by ns[shop]-policy[get-only]-rule[0]" in allowed
+    assert "mutual TLS, PeerAuthentication says STRICT" in allowed
+    refused = mizzen(home, "explain", pod, "http://cart.shop/", "-n", "shop", "-X", "DELETE")
+    assert "DENIED (403)" in refused
+    assert 403 in home.run(statuses)
+
+
 def test_proxy_config(home: RunningMesh) -> None:
     every = mizzen(home, "proxy-config", "all", "deploy/cart", "-n", "shop", "--with-headers")
     for heading in ("BOOTSTRAP", "CLUSTER", "LISTENER", "ROUTE", "SECRET", "ENDPOINTS"):

@@ -11,6 +11,7 @@ from mizzen.api.errors import UsageError
 from mizzen.api.kinds import GATEWAY_API_KINDS, ISTIO_KINDS, KINDS, Kind
 from mizzen.kube import CONNECTION_ERRORS, ApiError, Client, Object, Resource, load
 
+SLICES = ("discovery.k8s.io", "EndpointSlice")
 BUILT_IN = frozenset(
     [
         ("", "ConfigMap"),
@@ -27,13 +28,15 @@ BUILT_IN = frozenset(
 )
 
 
-def objects(kubeconfig: str = "") -> list[Object]:
-    """All objects of the kinds that analyzers know. Raises UsageError when there is no cluster to ask."""
-    return asyncio.run(_objects(kubeconfig))
+def objects(kubeconfig: str = "", *, slices: bool = False) -> list[Object]:
+    """All objects of the kinds that analyzers know, with EndpointSlices when they are asked for. Raises UsageError when
+    there is no cluster to ask.
+    """
+    return asyncio.run(_objects(kubeconfig, BUILT_IN | {SLICES} if slices else BUILT_IN))
 
 
-async def _objects(kubeconfig: str) -> list[Object]:
-    kinds = [kind for kind in KINDS if (kind.group, kind.kind) in BUILT_IN]
+async def _objects(kubeconfig: str, wanted: frozenset[tuple[str, str]]) -> list[Object]:
+    kinds = [kind for kind in KINDS if (kind.group, kind.kind) in wanted]
     try:
         async with Client(load(kubeconfig or None)) as client:
             lists = await asyncio.gather(*(_list(client, kind) for kind in (*kinds, *ISTIO_KINDS, *GATEWAY_API_KINDS)))
