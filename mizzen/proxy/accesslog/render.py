@@ -7,15 +7,31 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Final
 
 from mizzen.proxy.http.info import StreamInfo, flags_text
 
-COMPILED = not __file__.endswith(".py")
-(
-    TEXT, CALL, BYTES_RECEIVED, BYTES_SENT, DURATION, PROTOCOL, RESPONSE_CODE, RESPONSE_FLAGS, START_TIME, UPSTREAM_CLUSTER,
-    UPSTREAM_HOST, DETAILS, METHOD, PATH, AUTHORITY, REQUEST, RESPONSE, REQUEST_OR_PATH, REQUEST_OR_AUTHORITY,
-) = range(19)  # fmt: skip
-PLAIN_STEPS = {
+COMPILED: Final = not __file__.endswith(".py")
+TEXT: Final = 0
+CALL: Final = 1
+BYTES_RECEIVED: Final = 2
+BYTES_SENT: Final = 3
+DURATION: Final = 4
+PROTOCOL: Final = 5
+RESPONSE_CODE: Final = 6
+RESPONSE_FLAGS: Final = 7
+START_TIME: Final = 8
+UPSTREAM_CLUSTER: Final = 9
+UPSTREAM_HOST: Final = 10
+DETAILS: Final = 11
+METHOD: Final = 12
+PATH: Final = 13
+AUTHORITY: Final = 14
+REQUEST: Final = 15
+RESPONSE: Final = 16
+REQUEST_OR_PATH: Final = 17
+REQUEST_OR_AUTHORITY: Final = 18
+PLAIN_STEPS: Final = {
     "BYTES_RECEIVED": BYTES_RECEIVED,
     "BYTES_SENT": BYTES_SENT,
     "DURATION": DURATION,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
-FLUSH_S = 0.1
-FLUSH_LINES = 512
+FLUSH_S: Final = 0.1
+FLUSH_LINES: Final = 512
 
 
 class FileSink:

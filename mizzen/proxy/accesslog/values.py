@@ -10,7 +10,7 @@ import socket
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.http.info import StreamInfo
 from mizzen.proxy.net.addresses import Address
@@ -18,7 +18,7 @@ from mizzen.proxy.net.addresses import Address
 Getter = Callable[[StreamInfo], Any]  # text, or for some operators a number or structure; None when there is nothing
 
 
-HOSTNAME = socket.gethostname()
+HOSTNAME: Final = socket.gethostname()
 
 
 _second, _second_text = -1, ""

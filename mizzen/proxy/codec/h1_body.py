@@ -6,14 +6,19 @@ Not here: bodies with a length or up to the end of the connection; the connectio
 from __future__ import annotations
 
 import re
+from typing import Final
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_head import head_end, lenient_fields, lenient_lines
 from mizzen.proxy.codec.headers import Headers
 
-SIZE_LINE = re.compile(rb"[ \t]*([0-9A-Fa-f]+)[ \t]*(?:;.*)?", re.DOTALL)
-MAX_SIZE_LINE = 4096  # bytes of a chunk-size line with its extensions
-SIZE, DATA, DATA_END, TRAILERS, DONE = range(5)
+SIZE_LINE: Final = re.compile(rb"[ \t]*([0-9A-Fa-f]+)[ \t]*(?:;.*)?", re.DOTALL)
+MAX_SIZE_LINE: Final = 4096  # bytes of a chunk-size line with its extensions
+SIZE: Final = 0
+DATA: Final = 1
+DATA_END: Final = 2
+TRAILERS: Final = 3
+DONE: Final = 4
 
 
 class ChunkedReader:

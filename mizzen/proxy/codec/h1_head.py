@@ -10,12 +10,12 @@ Source: RFC 9112 and Envoy's Balsa based parser, whose verdicts tests/answers ho
 from __future__ import annotations
 
 import re
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
 
-METHODS = frozenset(
+METHODS: Final = frozenset(
     [
         "ACL",
         "BIND",
@@ -68,11 +68,12 @@ def head_end(data: bytes | bytearray, start: int = 0) -> tuple[int, int]:
     return best
 
 
-LINE = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
+LINE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 Field = tuple[str, str]
 # whole lines that were read before -> their field: heads repeat most of their lines. Only valid ones, bounded.
 _lines: dict[str, Field] = {}
-MAX_LINES, MAX_LINE = 8192, 256
+MAX_LINES: Final = 8192
+MAX_LINE: Final = 256
 
 
 def field_of(line: str) -> Field | None:
@@ -168,7 +169,7 @@ def parse_request(head: bytes) -> tuple[RequestHeaders, str]:
     return RequestHeaders(start[0], start[1], host, d, more), start[2]
 
 
-VERSION = re.compile(r"HTTP/\d\.\d")
+VERSION: Final = re.compile(r"HTTP/\d\.\d")
 
 
 def request_line(line: str) -> tuple[str, str, str]:
@@ -186,7 +187,7 @@ def request_line(line: str) -> tuple[str, str, str]:
     return words[0], words[1], words[2]
 
 
-STATUS_LINE = re.compile(r"HTTP/1\.([01]) +(\d{2,3})(?: .*)?")
+STATUS_LINE: Final = re.compile(r"HTTP/1\.([01]) +(\d{2,3})(?: .*)?")
 
 
 def parse_response(head: bytes) -> tuple[ResponseHeaders, int]:

@@ -5,7 +5,7 @@ Source: RFC 9113, section 6.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.codec.h2_frames import (
     ACK,
@@ -170,7 +170,7 @@ class Control(Sending):
             self._drain(stream)
 
 
-CONTROL: dict[int, Any] = {
+CONTROL: Final[dict[int, Any]] = {
     PRIORITY: Control._priority,
     RST_STREAM: Control._rst,
     SETTINGS: Control._settings,

@@ -5,19 +5,50 @@ Source: RFC 9113, sections 4, 6 and 7.
 
 from __future__ import annotations
 
-PREFACE = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
-DATA, HEADERS, PRIORITY, RST_STREAM, SETTINGS, PUSH_PROMISE, PING, GOAWAY, WINDOW_UPDATE, CONTINUATION = range(10)
-END_STREAM, END_HEADERS, PADDED, HAS_PRIORITY, ACK = 1, 4, 8, 32, 1
-(
-    NO_ERROR, PROTOCOL_ERROR, INTERNAL_ERROR, FLOW_CONTROL_ERROR, SETTINGS_TIMEOUT, STREAM_CLOSED, FRAME_SIZE_ERROR,
-    REFUSED_STREAM, CANCEL, COMPRESSION_ERROR, CONNECT_ERROR, ENHANCE_YOUR_CALM, INADEQUATE_SECURITY, HTTP_1_1_REQUIRED,
-) = range(14)  # fmt: skip
-TABLE_SIZE, ENABLE_PUSH, MAX_STREAMS, INITIAL_WINDOW, MAX_FRAME, MAX_LIST, ENABLE_CONNECT = 1, 2, 3, 4, 5, 6, 8
-MAX_WINDOW = 2**31 - 1
-FRAME = 16384
-MAX_CONTROL = 1000  # answers to control frames that may wait unsent, as Envoy's
-MAX_EMPTY = 100  # empty frames in a row
-MAX_RESETS = 500  # resets of fresh streams by a client before it is cut off
+from typing import Final
+
+PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
+DATA: Final = 0
+HEADERS: Final = 1
+PRIORITY: Final = 2
+RST_STREAM: Final = 3
+SETTINGS: Final = 4
+PUSH_PROMISE: Final = 5
+PING: Final = 6
+GOAWAY: Final = 7
+WINDOW_UPDATE: Final = 8
+CONTINUATION: Final = 9
+END_STREAM: Final = 1
+END_HEADERS: Final = 4
+PADDED: Final = 8
+HAS_PRIORITY: Final = 32
+ACK: Final = 1
+NO_ERROR: Final = 0
+PROTOCOL_ERROR: Final = 1
+INTERNAL_ERROR: Final = 2
+FLOW_CONTROL_ERROR: Final = 3
+SETTINGS_TIMEOUT: Final = 4
+STREAM_CLOSED: Final = 5
+FRAME_SIZE_ERROR: Final = 6
+REFUSED_STREAM: Final = 7
+CANCEL: Final = 8
+COMPRESSION_ERROR: Final = 9
+CONNECT_ERROR: Final = 10
+ENHANCE_YOUR_CALM: Final = 11
+INADEQUATE_SECURITY: Final = 12
+HTTP_1_1_REQUIRED: Final = 13
+TABLE_SIZE: Final = 1
+ENABLE_PUSH: Final = 2
+MAX_STREAMS: Final = 3
+INITIAL_WINDOW: Final = 4
+MAX_FRAME: Final = 5
+MAX_LIST: Final = 6
+ENABLE_CONNECT: Final = 8
+MAX_WINDOW: Final = 2**31 - 1
+FRAME: Final = 16384
+MAX_CONTROL: Final = 1000  # answers to control frames that may wait unsent, as Envoy's
+MAX_EMPTY: Final = 100  # empty frames in a row
+MAX_RESETS: Final = 500  # resets of fresh streams by a client before it is cut off
 
 
 class Broken(Exception):

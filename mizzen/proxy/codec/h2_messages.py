@@ -5,17 +5,19 @@ Raises CodecError with Envoy's details for a list that is malformed.
 
 from __future__ import annotations
 
+from typing import Final
+
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_head import METHODS
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 
-INVALID = "http2.invalid.header.field"
-VIOLATION = "http2.violation.of.messaging.rule"
-FORBIDDEN = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
-TOKEN = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
-BAD_VALUE = bytes(set(range(32)) - {9} | {127})
-AUTHORITY = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
-PATH_BAD = bytes(range(33)) + bytes(range(127, 256))
+INVALID: Final = "http2.invalid.header.field"
+VIOLATION: Final = "http2.violation.of.messaging.rule"
+FORBIDDEN: Final = frozenset((b"connection", b"keep-alive", b"proxy-connection", b"transfer-encoding", b"upgrade"))
+TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
+BAD_VALUE: Final = bytes(set(range(32)) - {9} | {127})
+AUTHORITY: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
+PATH_BAD: Final = bytes(range(33)) + bytes(range(127, 256))
 _names: dict[bytes, str] = {}
 
 
@@ -125,7 +127,7 @@ def trailers_of(fields: list[tuple[bytes, bytes]]) -> Headers:
     return Headers(d, more)
 
 
-STATUS = {code: [(b":status", str(code).encode())] for code in range(100, 1000)}
+STATUS: Final = {code: [(b":status", str(code).encode())] for code in range(100, 1000)}
 
 
 def request_pseudo(headers: RequestHeaders) -> list[tuple[bytes, bytes]]:

@@ -8,6 +8,7 @@ Not here: parsing (h1_head.py, hpack.py) and what a proxy adds or removes (http/
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 
 class Headers:
@@ -114,7 +115,7 @@ def lines(parts: list[str], headers: Headers) -> None:
         parts.append(f"{name}: {value}\r\n")
 
 
-PSEUDO_REQUEST = {
+PSEUDO_REQUEST: Final = {
     ":method": "method",
     ":path": "path",
     ":authority": "authority",

@@ -6,7 +6,7 @@ behind the block as literals without indexing, so that they do not churn the dyn
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.codec.errors import CodecError
 
@@ -16,7 +16,7 @@ except ImportError:  # pragma: no cover
     _hazmat = None
 
 # fields whose values are new with nearly every message
-UNIQUE = frozenset(
+UNIQUE: Final = frozenset(
     (
         "x-request-id", "traceparent", "tracestate", "x-envoy-upstream-service-time", "content-length", "date", "etag", "x-b3-traceid",
         "x-b3-spanid", "x-b3-parentspanid", "age", "last-modified", "grpc-message", "grpc-timeout", "x-envoy-peer-metadata",

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from envoy.extensions.access_loggers.file.v3 import file_pb2
 from envoy.extensions.access_loggers.stream.v3 import stream_pb2
@@ -177,7 +177,7 @@ def _log_type(message: Any, server: Any) -> LogFilter:
     return lambda info: downstream_end != message.exclude
 
 
-FILTERS: dict[str, Callable[[Any, Any], LogFilter]] = {
+FILTERS: Final[dict[str, Callable[[Any, Any], LogFilter]]] = {
     "status_code_filter": _status,
     "duration_filter": _duration,
     "not_health_check_filter": _not_health_check,

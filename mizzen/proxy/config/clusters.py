@@ -8,7 +8,7 @@ Source: envoy.config.cluster.v3.Cluster, envoy.extensions.upstreams.http.v3.Http
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
@@ -20,15 +20,18 @@ from mizzen.proxy.config.values import optional_seconds, refuse, seconds, unpack
 from mizzen.proxy.net.addresses import Address
 from mizzen.proxy.upstream.connect import Keepalive
 
-HTTP1, HTTP2, AUTO, DOWNSTREAM = "http1", "http2", "auto", "downstream"
-HTTP_OPTIONS = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
-TYPES = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
-NOT_BUILT = (
+HTTP1: Final = "http1"
+HTTP2: Final = "http2"
+AUTO: Final = "auto"
+DOWNSTREAM: Final = "downstream"
+HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
+TYPES: Final = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
+NOT_BUILT: Final = (
     "track_timeout_budgets", "lrs_server", "prefetch_policy", "preconnect_policy",
 )  # fmt: skip
 
 
-OPTION_NAMES = (
+OPTION_NAMES: Final = (
     "auto_san_validation", "auto_sni", "auto_sni_header", "enable_trailers", "h2", "idle_timeout", "max_connection_duration",
     "max_requests_per_connection", "max_response_head", "max_response_headers", "max_stream_duration", "protocol",
 )  # fmt: skip

@@ -6,7 +6,7 @@ Source: envoy.extensions.filters.network.http_connection_manager.v3.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 
@@ -20,8 +20,10 @@ from mizzen.proxy.stats.groups import CodesGroup
 from mizzen.proxy.stats.hot import CodesHot, HttpHot
 from mizzen.proxy.stats.names import CODE_CLASSES, CODEC1_COUNTERS, CODEC2_COUNTERS, CODEC2_GAUGES, http_group
 
-AUTO, HTTP1, HTTP2 = 0, 1, 2
-NOT_BUILT = (
+AUTO: Final = 0
+HTTP1: Final = 1
+HTTP2: Final = 2
+NOT_BUILT: Final = (
     "scoped_routes", "original_ip_detection_extensions", "early_header_mutation_extensions", "path_normalization_options",
     "http3_protocol_options", "typed_header_validation_config", "proxy_status_config",
     "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "add_proxy_protocol_connection_state",

@@ -8,7 +8,7 @@ True to go on, False to hold: the filter later calls `stream.continue_request()`
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 
@@ -65,5 +65,5 @@ class Enabled:
     """A route's word that a filter that is off by default is on, with nothing more to say."""
 
 
-DISABLED = Disabled()
-ENABLED = Enabled()
+DISABLED: Final = Disabled()
+ENABLED: Final = Enabled()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.headers import Headers, ResponseHeaders
 from mizzen.proxy.upstream.h1_client import H1Client
@@ -172,7 +172,7 @@ def is_grpc_response(response: ResponseHeaders) -> bool:
     return kind is not None and kind.startswith("application/grpc")
 
 
-GRPC_TO_HTTP = {
+GRPC_TO_HTTP: Final = {
     0: 200, 1: 499, 2: 500, 3: 400, 4: 504, 5: 404, 6: 409, 7: 403, 8: 429, 9: 400, 10: 409, 11: 400, 12: 501, 13: 500, 14: 503, 15: 500, 16: 401,  # noqa: E501
 }  # fmt: skip
 

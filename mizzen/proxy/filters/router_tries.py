@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from time import monotonic
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.filters.router_attempt import Attempt
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from mizzen.proxy.upstream.cluster import Cluster
     from mizzen.proxy.upstream.host import Host
 
-CONNECT_FAILURES = ("local connection failure", "remote connection failure", "connection timeout")
+CONNECT_FAILURES: Final = ("local connection failure", "remote connection failure", "connection timeout")
 
 
-FLAG_OF = {
+FLAG_OF: Final = {
     "local connection failure": flags.UPSTREAM_CONNECTION_FAILURE,
     "remote connection failure": flags.UPSTREAM_CONNECTION_FAILURE,
     "connection timeout": flags.UPSTREAM_CONNECTION_FAILURE,

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import time
+from typing import Final
 from wsgiref.handlers import format_date_time
 
-NEVER = float("inf")
+NEVER: Final = float("inf")
 """A point in time.monotonic() by which something must have happened: at no time."""
 _second, _text = -1, ""
 

@@ -5,9 +5,11 @@ Source: gRPC over HTTP/2, "Requests".
 
 from __future__ import annotations
 
+from typing import Final
+
 from mizzen.proxy.codec.headers import RequestHeaders
 
-UNITS = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
+UNITS: Final = {"H": 3600.0, "M": 60.0, "S": 1.0, "m": 1e-3, "u": 1e-6, "n": 1e-9}
 
 
 def is_grpc(request: RequestHeaders) -> bool:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from http.client import responses as REASONS
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.h1_body import ChunkedReader
 from mizzen.proxy.codec.headers import Headers, ResponseHeaders, lines, wire
@@ -21,10 +21,15 @@ if TYPE_CHECKING:
     from mizzen.proxy.net.connection import Downstream
 
 
-READY, LENGTH, CHUNKED, WAIT, TUNNEL, ENDING = range(6)
+READY: Final = 0
+LENGTH: Final = 1
+CHUNKED: Final = 2
+WAIT: Final = 3
+TUNNEL: Final = 4
+ENDING: Final = 5
 
 
-OTHER_REASONS = {
+OTHER_REASONS: Final = {
     413: "Payload Too Large",
     414: "URI Too Long",
     416: "Range Not Satisfiable",
@@ -34,12 +39,12 @@ OTHER_REASONS = {
 """Where Envoy's words are not Python's."""
 
 
-STATUS_LINES = {
+STATUS_LINES: Final = {
     code: f"HTTP/1.1 {code} {OTHER_REASONS.get(code) or REASONS.get(code, 'Unknown')}\r\n" for code in range(1000)
 }
 
 
-PAUSE_AT = 64 * 1024
+PAUSE_AT: Final = 64 * 1024
 
 
 class H1Connection(Codec):

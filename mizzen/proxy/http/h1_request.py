@@ -6,7 +6,7 @@ framed (h1_server.py).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.headers import RequestHeaders
@@ -14,7 +14,7 @@ from mizzen.proxy.codec.headers import RequestHeaders
 if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
 
-AUTHORITY_CHARS = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
+AUTHORITY_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
 _authorities: set[str] = set()  # valid ones that came before; bounded
 
 

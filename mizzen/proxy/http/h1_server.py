@@ -7,7 +7,7 @@ One request at a time, as Envoy does: what is pipelined waits in the buffer and 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_body import ChunkedReader
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from mizzen.proxy.http.stream_response import ResponseSide
 
 
-ERROR_BODIES = {
+ERROR_BODIES: Final = {
     400: "Bad Request",
     426: "Upgrade Required",
     431: "Request Header Fields Too Large",

@@ -7,7 +7,7 @@ header rules (codec/h2_messages.py), what is done with a request (stream.py).
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec import h2, h2_frames
 from mizzen.proxy.codec.errors import CodecError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mizzen.proxy.http.stream_response import ResponseSide
     from mizzen.proxy.net.connection import Downstream
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER: Final = 256 * 1024
 
 
 class ServerStream(Codec):

@@ -6,12 +6,16 @@ Not here: reading them from protos (config/header_ops.py).
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from mizzen.proxy.codec.headers import Headers
 from mizzen.proxy.http.info import StreamInfo
 
-APPEND, ADD_IF_ABSENT, OVERWRITE, OVERWRITE_IF_EXISTS, REMOVE = range(5)
+APPEND: Final = 0
+ADD_IF_ABSENT: Final = 1
+OVERWRITE: Final = 2
+OVERWRITE_IF_EXISTS: Final = 3
+REMOVE: Final = 4
 
 
 class Op(NamedTuple):

@@ -7,7 +7,7 @@ Not here: how the facts come about.
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     UNCONDITIONAL_DROP_OVERLOAD,
 ) = (1 << i for i in range(30))
 
-FLAGS: tuple[tuple[int, str, str], ...] = (
+FLAGS: Final[tuple[tuple[int, str, str], ...]] = (
     (FAILED_LOCAL_HEALTH_CHECK, "LH", "FailedLocalHealthCheck"),
     (NO_HEALTHY_UPSTREAM, "UH", "NoHealthyUpstream"),
     (UPSTREAM_REQUEST_TIMEOUT, "UT", "UpstreamRequestTimeout"),
@@ -81,10 +81,10 @@ FLAGS: tuple[tuple[int, str, str], ...] = (
     (UNCONDITIONAL_DROP_OVERLOAD, "UDO", "UnconditionalDropOverload"),
 )
 # the gRPC status that an HTTP status stands for; 2 (unknown) for those that are not here
-GRPC_STATUS_FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
-FLAG_BY_NAME = {short: bit for bit, short, _ in FLAGS}
-SHORT = {bit: short for bit, short, _ in FLAGS}
-LONG = {bit: name for bit, _, name in FLAGS}
+GRPC_STATUS_FROM_HTTP: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
+FLAG_BY_NAME: Final = {short: bit for bit, short, _ in FLAGS}
+SHORT: Final = {bit: short for bit, short, _ in FLAGS}
+LONG: Final = {bit: name for bit, _, name in FLAGS}
 
 
 def flags_text(info: StreamInfo) -> str:

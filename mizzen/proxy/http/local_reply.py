@@ -6,7 +6,7 @@ Source: envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyCo
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 from urllib.parse import quote
 
 from mizzen.proxy.accesslog.format import data_source, json_format, text_format
@@ -16,7 +16,7 @@ from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.header_ops import add_ops
 from mizzen.proxy.http.header_ops import Ops, apply
 
-GRPC_SAFE = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
+GRPC_SAFE: Final = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
 def grpc_status_for(http_status: int) -> int:

@@ -7,7 +7,7 @@ Source: Envoy's conn_manager_utility (x-forwarded-for, use_remote_address, path 
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.matchers import ip_number
@@ -19,22 +19,30 @@ if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream
     from mizzen.proxy.http.stream_response import ResponseSide
 
-EXTERNAL_STRIPPED = (
+EXTERNAL_STRIPPED: Final = (
     "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names", "x-envoy-retry-on", "x-envoy-retry-grpc-on",
     "x-envoy-max-retries", "x-envoy-upstream-alt-stat-name", "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-rq-per-try-timeout-ms", "x-envoy-upstream-rq-timeout-alt-response", "x-envoy-expected-rq-timeout-ms",
     "x-envoy-force-trace", "x-envoy-ip-tags", "x-envoy-original-url", "x-envoy-hedge-on-per-try-timeout", "x-envoy-internal",
 )  # fmt: skip
-EDGE_STRIPPED = (
+EDGE_STRIPPED: Final = (
     "x-envoy-decorator-operation", "x-envoy-downstream-service-cluster", "x-envoy-downstream-service-node", "x-envoy-original-path",
     "x-envoy-original-host",
 )  # fmt: skip
-EXTERNAL_SET = frozenset(EXTERNAL_STRIPPED)
-HOP_SET = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"))
-SPECIAL_SET = EXTERNAL_SET | HOP_SET  # most requests have none of them
-HOP_REQUEST = ("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te", "x-envoy-internal")
-HOP_RESPONSE = ("connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade")
-HOP_RESPONSE_SET = frozenset(HOP_RESPONSE)
+EXTERNAL_SET: Final = frozenset(EXTERNAL_STRIPPED)
+HOP_SET: Final = frozenset(("connection", "keep-alive", "proxy-connection", "transfer-encoding", "upgrade", "te"))
+SPECIAL_SET: Final = EXTERNAL_SET | HOP_SET  # most requests have none of them
+HOP_REQUEST: Final = (
+    "connection",
+    "keep-alive",
+    "proxy-connection",
+    "transfer-encoding",
+    "upgrade",
+    "te",
+    "x-envoy-internal",
+)
+HOP_RESPONSE: Final = ("connection", "transfer-encoding", "keep-alive", "proxy-connection", "upgrade")
+HOP_RESPONSE_SET: Final = frozenset(HOP_RESPONSE)
 
 
 def last_address(xff: str, hops: int) -> tuple[str | None, bool]:
@@ -197,10 +205,13 @@ def mutate_response(hcm: Hcm, stream: ResponseSide, response: ResponseHeaders) -
 
 # --- paths ---
 
-KEEP, REJECT, REDIRECT, FORWARD = 1, 2, 3, 4
-ESCAPED_SLASH = re.compile(r"%2[fF]|%5[cC]")
-HEX = set("0123456789abcdefABCDEF")
-UNRESERVED = re.compile(r"%([2-7][0-9a-fA-F])")
+KEEP: Final = 1
+REJECT: Final = 2
+REDIRECT: Final = 3
+FORWARD: Final = 4
+ESCAPED_SLASH: Final = re.compile(r"%2[fF]|%5[cC]")
+HEX: Final = set("0123456789abcdefABCDEF")
+UNRESERVED: Final = re.compile(r"%([2-7][0-9a-fA-F])")
 
 
 def normalise_path(hcm: Any, request: RequestHeaders) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.errors import Unsupported
@@ -20,7 +20,7 @@ from mizzen.proxy.config.values import seconds, wrapped
     R_5XX, R_GATEWAY, R_CONNECT, R_4XX, R_REFUSED, R_CODES, R_HEADERS, R_RESET, R_RATELIMITED, R_BEFORE_REQUEST, R_HTTP3_CONNECT,
     G_CANCELLED, G_DEADLINE, G_EXHAUSTED, G_UNAVAILABLE, G_INTERNAL,
 ) = (1 << i for i in range(16))  # fmt: skip
-WORDS = {
+WORDS: Final = {
     "5xx": R_5XX,
     "gateway-error": R_GATEWAY,
     "connect-failure": R_CONNECT,
@@ -33,21 +33,21 @@ WORDS = {
     "reset-before-request": R_BEFORE_REQUEST,
     "http3-post-connect-failure": R_HTTP3_CONNECT,
 }
-GRPC_WORDS = {
+GRPC_WORDS: Final = {
     "cancelled": G_CANCELLED,
     "deadline-exceeded": G_DEADLINE,
     "resource-exhausted": G_EXHAUSTED,
     "unavailable": G_UNAVAILABLE,
     "internal": G_INTERNAL,
 }
-GRPC_BITS = {1: G_CANCELLED, 4: G_DEADLINE, 8: G_EXHAUSTED, 14: G_UNAVAILABLE, 13: G_INTERNAL}
+GRPC_BITS: Final = {1: G_CANCELLED, 4: G_DEADLINE, 8: G_EXHAUSTED, 14: G_UNAVAILABLE, 13: G_INTERNAL}
 
 
 def bits(text: str, words: dict[str, int]) -> int:
     return sum({words[word] for word in (part.strip() for part in text.split(",")) if word in words})
 
 
-FIELDS = (
+FIELDS: Final = (
     "base", "codes", "headers", "host_attempts", "max_backoff", "num", "on", "per_try", "per_try_idle", "previous_hosts",
     "previous_priorities", "rate_limited_headers", "rate_limited_max", "request_headers",
 )  # fmt: skip
@@ -137,11 +137,11 @@ class RetryPolicy:
         return other
 
 
-NONE = RetryPolicy()
-ASKING = ("x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries")
-ASKING_SET = frozenset(ASKING)
-STRIPPED = (*ASKING, "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names")
-STRIPPED_SET = frozenset(STRIPPED)
+NONE: Final = RetryPolicy()
+ASKING: Final = ("x-envoy-retry-on", "x-envoy-retry-grpc-on", "x-envoy-max-retries")
+ASKING_SET: Final = frozenset(ASKING)
+STRIPPED: Final = (*ASKING, "x-envoy-retriable-status-codes", "x-envoy-retriable-header-names")
+STRIPPED_SET: Final = frozenset(STRIPPED)
 
 
 def for_request(policy: RetryPolicy | None, request: RequestHeaders) -> RetryPolicy | None:

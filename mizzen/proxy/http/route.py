@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.codec.headers import RequestHeaders
 from mizzen.proxy.config.matchers import query_parameters
 from mizzen.proxy.http.header_ops import Ops
 
-PREFIX, PATH, OTHER = range(3)
+PREFIX: Final = 0
+PATH: Final = 1
+OTHER: Final = 2
 Predicate = Callable[[str], bool]
 
 

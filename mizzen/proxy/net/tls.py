@@ -9,14 +9,14 @@ from __future__ import annotations
 import contextlib
 import ssl
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.net import openssl
 from mizzen.proxy.net.connection import TlsInfo
 from mizzen.proxy.net.der import DerError
 
-VERIFY_NUMBER = 268435581  # BoringSSL's CERTIFICATE_VERIFY_FAILED, as Envoy prints it
-READ_SIZE = 256 * 1024
+VERIFY_NUMBER: Final = 268435581  # BoringSSL's CERTIFICATE_VERIFY_FAILED, as Envoy prints it
+READ_SIZE: Final = 256 * 1024
 
 
 def tls_error(text: str) -> str:

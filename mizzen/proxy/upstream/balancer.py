@@ -13,11 +13,11 @@ import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 
 from mizzen.proxy.upstream.host import DEGRADED, UNHEALTHY, Host, Locality
 
-OVERPROVISIONING = 1.4
+OVERPROVISIONING: Final = 1.4
 
 
 class Policy(Protocol):
@@ -107,7 +107,7 @@ class LeastRequest:
         return best
 
 
-POLICIES: dict[str, Callable[[Any], Policy]] = {
+POLICIES: Final[dict[str, Callable[[Any], Policy]]] = {
     "ROUND_ROBIN": RoundRobin,
     "LEAST_REQUEST": LeastRequest,
     "RANDOM": Random,

@@ -7,7 +7,7 @@ A transport's protocol (asyncio's callbacks, duck-typed) and an encoder for the 
 from __future__ import annotations
 
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_body import ChunkedReader
@@ -18,9 +18,14 @@ from mizzen.proxy.upstream.request import UpstreamRequest
 if TYPE_CHECKING:
     from mizzen.proxy.upstream.pool import Pool
 
-BODILESS_METHODS = frozenset(("GET", "HEAD", "DELETE", "TRACE", "CONNECT"))
-MAX_HEAD = 60 * 1024
-IDLE, HEAD, LENGTH, CHUNKED, UNTIL_CLOSE, TUNNEL = range(6)
+BODILESS_METHODS: Final = frozenset(("GET", "HEAD", "DELETE", "TRACE", "CONNECT"))
+MAX_HEAD: Final = 60 * 1024
+IDLE: Final = 0
+HEAD: Final = 1
+LENGTH: Final = 2
+CHUNKED: Final = 3
+UNTIL_CLOSE: Final = 4
+TUNNEL: Final = 5
 _chunk_heads = {n: f"{n:x}\r\n".encode() for n in range(4096)}
 
 

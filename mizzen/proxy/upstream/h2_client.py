@@ -7,7 +7,7 @@ Not here: frames (codec/h2.py), header rules (codec/h2_messages.py).
 from __future__ import annotations
 
 from time import monotonic
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.codec import h2, h2_frames
 from mizzen.proxy.codec.errors import CodecError
@@ -16,7 +16,7 @@ from mizzen.proxy.codec.h2_stream import H2Stream
 from mizzen.proxy.codec.headers import Headers, RequestHeaders
 from mizzen.proxy.upstream.pool import PROTOCOL_ERROR, REFUSED, REMOTE_RESET, TERMINATION
 
-HIGH_WATER = 256 * 1024
+HIGH_WATER: Final = 256 * 1024
 
 
 class ClientStream:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.net.addresses import Address, text_of
 
@@ -10,11 +10,19 @@ if TYPE_CHECKING:
     from mizzen.proxy.upstream.pool import Pool
 
 # health flags
-FAILED_ACTIVE_HC, FAILED_OUTLIER, FAILED_EDS, DEGRADED_ACTIVE_HC, DEGRADED_EDS = 1, 2, 4, 8, 16
-PENDING_DYNAMIC_REMOVAL, PENDING_ACTIVE_HC, EXCLUDED_IMMEDIATE, TIMED_OUT, DRAINING_EDS = 32, 64, 128, 256, 512
-UNHEALTHY = FAILED_ACTIVE_HC | FAILED_OUTLIER | FAILED_EDS | TIMED_OUT | DRAINING_EDS
-DEGRADED = DEGRADED_ACTIVE_HC | DEGRADED_EDS
-FLAG_NAMES = (
+FAILED_ACTIVE_HC: Final = 1
+FAILED_OUTLIER: Final = 2
+FAILED_EDS: Final = 4
+DEGRADED_ACTIVE_HC: Final = 8
+DEGRADED_EDS: Final = 16
+PENDING_DYNAMIC_REMOVAL: Final = 32
+PENDING_ACTIVE_HC: Final = 64
+EXCLUDED_IMMEDIATE: Final = 128
+TIMED_OUT: Final = 256
+DRAINING_EDS: Final = 512
+UNHEALTHY: Final = FAILED_ACTIVE_HC | FAILED_OUTLIER | FAILED_EDS | TIMED_OUT | DRAINING_EDS
+DEGRADED: Final = DEGRADED_ACTIVE_HC | DEGRADED_EDS
+FLAG_NAMES: Final = (
     (FAILED_ACTIVE_HC, "/failed_active_hc"),
     (FAILED_OUTLIER, "/failed_outlier_check"),
     (FAILED_EDS, "/failed_eds_health"),
@@ -27,7 +35,7 @@ FLAG_NAMES = (
     (DRAINING_EDS, "/eds_status_draining"),
 )
 # EDS health status -> flags: UNKNOWN HEALTHY UNHEALTHY DRAINING TIMEOUT DEGRADED
-EDS_FLAGS = {0: 0, 1: 0, 2: FAILED_EDS, 3: DRAINING_EDS, 4: FAILED_EDS, 5: DEGRADED_EDS}
+EDS_FLAGS: Final = {0: 0, 1: 0, 2: FAILED_EDS, 3: DRAINING_EDS, 4: FAILED_EDS, 5: DEGRADED_EDS}
 
 Locality = tuple[str, str, str]
 

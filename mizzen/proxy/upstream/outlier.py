@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import random
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.config.values import seconds, wrapped
 from mizzen.proxy.stats.names import OUTLIER_COUNTERS
@@ -18,15 +18,15 @@ from mizzen.proxy.upstream.host import FAILED_OUTLIER, Host
 if TYPE_CHECKING:
     from mizzen.proxy.upstream.cluster import Cluster
 
-GATEWAY = (502, 503, 504)
+GATEWAY: Final = (502, 503, 504)
 # kinds of ejection, as in the names of statistics
-FIVE_XX, GATEWAY_FAILURE, LOCAL_ORIGIN = (
-    "consecutive_5xx",
-    "consecutive_gateway_failure",
-    "consecutive_local_origin_failure",
-)
-SUCCESS_RATE, LOCAL_SUCCESS_RATE = "success_rate", "local_origin_success_rate"
-FAILURE_PERCENTAGE, LOCAL_FAILURE_PERCENTAGE = "failure_percentage", "local_origin_failure_percentage"
+FIVE_XX: Final = "consecutive_5xx"
+GATEWAY_FAILURE: Final = "consecutive_gateway_failure"
+LOCAL_ORIGIN: Final = "consecutive_local_origin_failure"
+SUCCESS_RATE: Final = "success_rate"
+LOCAL_SUCCESS_RATE: Final = "local_origin_success_rate"
+FAILURE_PERCENTAGE: Final = "failure_percentage"
+LOCAL_FAILURE_PERCENTAGE: Final = "local_origin_failure_percentage"
 
 
 class HostState:

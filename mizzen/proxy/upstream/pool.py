@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from mizzen.proxy.upstream.h1_client import H1Client
 from mizzen.proxy.upstream.request import UpstreamRequest
@@ -19,14 +19,15 @@ if TYPE_CHECKING:
     from mizzen.proxy.upstream.host import Host
 
 # why a stream or connection ended, in the words that Envoy tells clients and logs
-OVERFLOW = "overflow"
-CONNECT_TIMEOUT = "connection timeout"
-LOCAL_CONNECT_FAILURE = "local connection failure"
-REMOTE_CONNECT_FAILURE = "remote connection failure"
-TERMINATION = "connection termination"
-LOCAL_RESET, REMOTE_RESET = "local reset", "remote reset"
-PROTOCOL_ERROR = "protocol error"
-REFUSED = "remote refused stream reset"
+OVERFLOW: Final = "overflow"
+CONNECT_TIMEOUT: Final = "connection timeout"
+LOCAL_CONNECT_FAILURE: Final = "local connection failure"
+REMOTE_CONNECT_FAILURE: Final = "remote connection failure"
+TERMINATION: Final = "connection termination"
+LOCAL_RESET: Final = "local reset"
+REMOTE_RESET: Final = "remote reset"
+PROTOCOL_ERROR: Final = "protocol error"
+REFUSED: Final = "remote refused stream reset"
 
 
 class Pool:

@@ -6,14 +6,15 @@ Source: envoy.config.cluster.v3.CircuitBreakers.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.values import seconds, wrapped
 from mizzen.proxy.stats.store import Group, Store
 
-DEFAULT, HIGH = 0, 1
-PRIORITY_NAMES = ("default", "high")
+DEFAULT: Final = 0
+HIGH: Final = 1
+PRIORITY_NAMES: Final = ("default", "high")
 
 
 class Resources:
@@ -92,8 +93,8 @@ def unlimited() -> Resources:
     return out
 
 
-GAUGES = ["cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"]
-REMAINING = ["remaining_cx", "remaining_cx_pools", "remaining_pending", "remaining_retries", "remaining_rq"]
+GAUGES: Final = ["cx_open", "cx_pool_open", "rq_open", "rq_pending_open", "rq_retry_open"]
+REMAINING: Final = ["remaining_cx", "remaining_cx_pools", "remaining_pending", "remaining_retries", "remaining_rq"]
 
 
 def resources(store: Store, prefix: str, message: Any) -> tuple[Resources, Resources]:
