@@ -1,9 +1,10 @@
 """The proxy beside Envoy, with the same bootstrap, in one run: requests per second of proxy CPU, latency, memory.
 
-    python benchmarks/proxy.py [--paths h1,h1-mtls,…] [--rounds N] [--seconds S] [--json FILE]
+    python benchmarks/proxy.py [--paths h1,h1-mtls,…] [--rounds N] [--seconds S] [--json FILE] [--interpreted | --tree DIR]
 
 Runs yardstick/bench.py (its README says how it measures) with the proxy of this tree and Envoy in turns, 64 connections, and
-prints a table a path with the ratios to the bars. Says whether the hot modules are compiled (scripts/compile-proxy).
+prints a table a path with the ratios to the bars. The proxy's hot modules are compiled first, into a folder of their own
+(scripts/compile-proxy, a minute or two); --tree DIR takes one that was compiled before, --interpreted takes the sources.
 Needs nginx, wrk, h2load, iperf3, openssl, a C compiler for the mTLS paths, and two cores of its own.
 """
 
@@ -32,17 +33,24 @@ def envoy() -> str:
     return given or str(Path(sys.executable).with_name("envoy"))
 
 
-def compiled() -> bool:
-    from mizzen.proxy.http import stream
+def compile_into(folder: Path) -> Path:
+    """A copy of the package with its hot modules compiled."""
+    print("compiling the hot modules …", flush=True)
+    script = HERE.parent / "scripts" / "compile-proxy"
+    subprocess.run([script, "into", folder], env={**os.environ, "PYTHON": sys.executable}, check=True, stdout=2)
+    return folder
 
-    return not str(stream.__file__).endswith(".py")
+
+def command_of(tree: Path) -> str:
+    """How to start the proxy of a tree: from inside it, as `python -m` looks there first."""
+    words = ["env", "-C", str(tree), f"PYTHONPATH={tree}", sys.executable, "-m", "mizzen.proxy"]
+    return f"{shlex.join(words)} -c {{bootstrap}} -l warning"
 
 
-def measure(path: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
+def measure(path: str, tree: Path, args: argparse.Namespace) -> dict[str, dict[str, float]]:
     """Medians by proxy: per_cpu (requests, or MB, per CPU second), p50 and p99 in ms, rss in MiB."""
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "samples.json"
-        ours = f"{shlex.quote(sys.executable)} -m mizzen.proxy -c {{bootstrap}} -l warning"
         command = [
             sys.executable,
             str(HERE / "yardstick" / "bench.py"),
@@ -50,7 +58,7 @@ def measure(path: str, args: argparse.Namespace) -> dict[str, dict[str, float]]:
             "--peers",
             "envoy",
             "--proxy",
-            f"mizzen={ours}",
+            f"mizzen={command_of(tree)}",
         ]
         command += [
             "--rounds",
@@ -94,11 +102,15 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=5)
     parser.add_argument("--json", type=Path)
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--interpreted", action="store_true", help="measure the sources as they are")
+    which.add_argument("--tree", type=Path, help="a tree that scripts/compile-proxy made")
     args = parser.parse_args()
-    print(
-        f"hot modules: {'compiled' if compiled() else 'interpreted'}; {sys.implementation.cache_tag}, {sys.executable}"
-    )
-    results = {path: measure(path, args) for path in args.paths.split(",")}
+    with tempfile.TemporaryDirectory() as folder:
+        tree = HERE.parent if args.interpreted else args.tree or compile_into(Path(folder) / "tree")
+        form = "interpreted" if args.interpreted else "compiled"
+        print(f"hot modules: {form}; {sys.implementation.cache_tag}, {sys.executable}", flush=True)
+        results = {path: measure(path, tree.resolve(), args) for path in args.paths.split(",")}
     if args.json:
         args.json.write_text(json.dumps(results, indent=1) + "\n")
     for path, result in results.items():

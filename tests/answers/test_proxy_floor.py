@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -27,14 +29,32 @@ EQUAL = (
 ).split()
 
 
-@pytest.mark.answers
-@pytest.mark.timeout(400)
-def test_floor() -> None:
-    command = [sys.executable, str(JUDGE), "check", "--min", "0", "--show", "3", "--jobs", "4", "--"]
-    command += [sys.executable, "-m", "mizzen.proxy"]
-    out = subprocess.run(command, capture_output=True, text=True, timeout=390, check=False).stdout
+pytestmark = pytest.mark.answers
+
+
+def judged(command: list[str]) -> None:
+    """Fails when a proxy started by the command answers less than it did."""
+    judge = [sys.executable, str(JUDGE), "check", "--min", "0", "--show", "3", "--jobs", "4", "--", *command]
+    out = subprocess.run(judge, capture_output=True, text=True, timeout=390, check=False).stdout
     found = re.search(r"observations right: ([\d.]+) %", out)
     assert found, out[-2000:]
     assert float(found[1]) >= FLOOR_PERCENT, out
     differing = set(re.findall(r"^DIFF ([\w-]+):", out, re.MULTILINE))
     assert not differing & set(EQUAL), out
+
+
+@pytest.mark.timeout(400)
+def test_floor() -> None:
+    judged([sys.executable, "-m", "mizzen.proxy"])
+
+
+@pytest.mark.timeout(900)
+@pytest.mark.skipif(shutil.which("cc") is None, reason="no C compiler: there is no compiled form here")
+def test_floor_of_the_compiled_form(tmp_path: Path) -> None:
+    """The same source with its hot modules compiled answers the same."""
+    script = JUDGE.parents[3] / "scripts" / "compile-proxy"
+    subprocess.run([script, "into", tmp_path], env={**os.environ, "PYTHON": sys.executable}, check=True, timeout=480)
+    inside = ["env", "-C", str(tmp_path), f"PYTHONPATH={tmp_path}", sys.executable]
+    where = subprocess.check_output([*inside, "-c", "import mizzen.proxy.http.stream as s; print(s.__file__)"], text=True)
+    assert where.startswith(str(tmp_path)) and where.strip().endswith(".so")
+    judged([*inside, "-m", "mizzen.proxy"])

@@ -10,7 +10,7 @@ Source: RFC 9112 and Envoy's Balsa based parser, whose verdicts tests/answers ho
 from __future__ import annotations
 
 import re
-from typing import Any, Final
+from typing import Final
 
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
@@ -71,7 +71,7 @@ def head_end(data: bytes | bytearray, start: int = 0) -> tuple[int, int]:
 LINE: Final = re.compile(r"([!#$%&'*+\-.^_`|~0-9A-Za-z]+):[ \t]*([\t\x20-\x7e\x80-\xff]*)")
 Field = tuple[str, str]
 # whole lines that were read before -> their field: heads repeat most of their lines. Only valid ones, bounded.
-_lines: dict[str, Field] = {}
+_lines: Final[dict[str, Field]] = {}
 MAX_LINES: Final = 8192
 MAX_LINE: Final = 256
 
@@ -138,6 +138,10 @@ def lenient_fields(lines: list[str]) -> tuple[dict[str, str], dict[str, list[str
     return fields
 
 
+def _is_plain(target: str) -> bool:
+    return target.isascii() and target.isprintable()
+
+
 def parse_request(head: bytes) -> tuple[RequestHeaders, str]:
     """Fields and version text of a request head; path is the request target as sent and authority the Host field.
 
@@ -146,27 +150,22 @@ def parse_request(head: bytes) -> tuple[RequestHeaders, str]:
     lines = head.decode("latin-1").split("\r\n")
     line = lines.pop(0)
     fields = fields_of(lines, 0)
-    start: Any
     if fields is None or "\n" in line:
         lines = lenient_lines(head)
-        start = request_line(lines[0])
+        method, target, version = request_line(lines[0])
         fields = lenient_fields(lines)
     else:
-        start = line.split(" ")
-        if (
-            len(start) != 3
-            or start[2] != "HTTP/1.1"
-            or start[0] not in METHODS
-            or not start[1].isascii()
-            or not start[1].isprintable()
-        ):
-            start = request_line(line)
+        words = line.split(" ")
+        if len(words) == 3 and words[2] == "HTTP/1.1" and words[0] in METHODS and _is_plain(words[1]):
+            method, target, version = words[0], words[1], words[2]
+        else:
+            method, target, version = request_line(line)
     d, more = fields
     host = d.pop("host", None)
     if more is not None and "host" in more:
         host = ",".join(more.pop("host"))
         more = more or None
-    return RequestHeaders(start[0], start[1], host, d, more), start[2]
+    return RequestHeaders(method, target, host, d, more), version
 
 
 VERSION: Final = re.compile(r"HTTP/\d\.\d")

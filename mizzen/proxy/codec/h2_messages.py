@@ -18,7 +18,7 @@ TOKEN: Final = frozenset(b"!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyz")
 BAD_VALUE: Final = bytes(set(range(32)) - {9} | {127})
 AUTHORITY: Final = frozenset(b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
 PATH_BAD: Final = bytes(range(33)) + bytes(range(127, 256))
-_names: dict[bytes, str] = {}
+_names: Final[dict[bytes, str]] = {}
 
 
 def field_name(raw: bytes) -> str:

@@ -22,7 +22,7 @@ UNIQUE: Final = frozenset(
         "x-b3-spanid", "x-b3-parentspanid", "age", "last-modified", "grpc-message", "grpc-timeout", "x-envoy-peer-metadata",
     )
 )  # fmt: skip
-_names: dict[str, bytes] = {}
+_names: Final[dict[str, bytes]] = {}
 
 
 def name_bytes(name: str) -> bytes:

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from mizzen.proxy.config.hcm import Hcm
 
 AUTHORITY_CHARS: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,;=:%@[]")
-_authorities: set[str] = set()  # valid ones that came before; bounded
+_authorities: Final[set[str]] = set()  # valid ones that came before; bounded
 
 
 def valid_authority(text: str) -> bool:

@@ -299,7 +299,7 @@ class VirtualHost:
     def __init__(self, name: str) -> None:
         self.name = name
         self.routes: tuple[Route, ...] = ()
-        self.table_rows: tuple[tuple[Any, int, str, Route], ...] = ()
+        self.table_rows: tuple[tuple[Match | None, int, str, Route], ...] = ()
         self.require_tls = 0
         self.attempt_count = False
         self.attempt_count_in_response = False
@@ -330,7 +330,7 @@ class VirtualHost:
                     continue
                 if match is None:
                     return route
-            if match.matches(path, request, stream):
+            if match is not None and match.matches(path, request, stream):
                 return route
         return None
 
