@@ -158,8 +158,9 @@ def load_nodes(path: Path) -> dict[str, Node]:
 
 
 def node_of(entry: Mapping[str, Any]) -> Node:
-    """The proxy that one entry describes."""
+    """The proxy that one entry describes. `extensions`: the names it lists; without them it is taken for Istio's Envoy."""
     namespace, pod = entry["namespace"], entry["pod"]
+    listed = entry.get("extensions")
     ips = entry.get("ips") or [entry["ip"]]
     metadata = {
         "CLUSTER_ID": "Kubernetes",
@@ -173,4 +174,4 @@ def node_of(entry: Mapping[str, Any]) -> Node:
         **(entry.get("metadata") or {}),
     }
     node_id = f"{entry.get('type', 'sidecar')}~{ips[0]}~{pod}.{namespace}~{namespace}.svc.cluster.local"
-    return parse_node(node_id, metadata)
+    return parse_node(node_id, metadata, extensions=None if listed is None else frozenset(listed))

@@ -106,7 +106,8 @@ class Hcm:
             if message.scheme_header_transformation.match_upstream:
                 raise Unsupported("HttpConnectionManager.scheme_header_transformation.match_upstream")
         self.stream_error_on_invalid = wrapped(message, "stream_error_on_invalid_http_message", False)
-        self.tracing = message.tracing if message.HasField("tracing") else None
+        if message.tracing.HasField("provider"):
+            raise Unsupported("HttpConnectionManager.tracing.provider")
         from mizzen.proxy.http.local_reply import local_replies
 
         self.local_replies = (

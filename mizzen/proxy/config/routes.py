@@ -174,7 +174,6 @@ class RouteCompiler:
         route.decorator = message.decorator.operation
         route.decorator_propagate = wrapped(message.decorator, "propagate", True)
         route.per_filter = layered(vhost.per_filter, self._per_filter(message.typed_per_filter_config))
-        route.tracing = message.tracing if message.HasField("tracing") else None
         if message.stat_prefix:
             route.stats = self.server.stats.group(
                 f"vhost.{vhost.name}.route.{message.stat_prefix}", VCLUSTER_COUNTERS, (), ["upstream_rq_time"]

@@ -256,7 +256,6 @@ class Route:
         "response_ops",
         "stat_prefix",
         "stats",
-        "tracing",
         "vhost",
     )
 
@@ -276,7 +275,6 @@ class Route:
         self.stat_prefix = ""
         self.stats: Any = None
         self.buffer_limit: int | None = None
-        self.tracing: Any = None
 
 
 class VirtualHost:

@@ -63,6 +63,8 @@ def hcm_tracing(snap: Snapshot, node: Node, settings: TracingSettings | None, co
     if provider is None:
         return None
     typed, max_tag_length, always = provider
+    if not node.can_run(typed.name):
+        return None  # it would have to refuse the listener for a tracer that it has not
     if always:
         sampling = 100.0
     elif settings.random_sampling is not None:

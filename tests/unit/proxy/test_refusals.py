@@ -1,0 +1,47 @@
+"""What is not supported is refused with the field's name; `--mode validate` tells."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
+ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+ZIPKIN = "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig"
+
+
+def validated(tmp_path: Path, **manager: Any) -> tuple[int, str]:
+    """Exit code and words of `mizzen proxy --mode validate` for a bootstrap with one HTTP connection manager."""
+    config = {
+        "@type": HCM,
+        "stat_prefix": "in",
+        "http_filters": [{"name": "router", "typed_config": {"@type": ROUTER}}],
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": []}]},
+        **manager,
+    }
+    listener = {
+        "name": "in",
+        "address": {"socket_address": {"address": "127.0.0.1", "port_value": 0}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": config}]}],
+    }
+    file = tmp_path / "bootstrap.json"
+    file.write_text(json.dumps({"static_resources": {"listeners": [listener]}}))
+    done = subprocess.run(
+        [sys.executable, "-m", "mizzen", "proxy", "--mode", "validate", "-c", str(file)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_a_tracer_is_refused_by_name(tmp_path: Path) -> None:
+    provider = {"name": "envoy.tracers.zipkin", "typed_config": {"@type": ZIPKIN}}
+    code, words = validated(tmp_path, tracing={"provider": provider})
+    assert code != 0 and "HttpConnectionManager.tracing.provider" in words
+
+
+def test_sampling_without_a_tracer_is_accepted(tmp_path: Path) -> None:
+    code, words = validated(tmp_path, tracing={"random_sampling": {"value": 1}})
+    assert code == 0, words
