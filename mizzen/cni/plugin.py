@@ -1,4 +1,4 @@
-"""The CNI plugins `mizzen` (bridge) and `mizzen-istio` (chained) behind the protocol of the CNI specification 1.0 / 1.1.
+"""The CNI plugins `mizzen` (bridge), `mizzen-portmap` and `mizzen-istio` (chained) behind the protocol of the CNI specification 1.0 / 1.1.
 
 `call` is one operation as a function, for runtimes that live in our own process; `main` is the executable: environment and
 standard input in, JSON out. Both do the same.
@@ -10,13 +10,15 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from mizzen.cni import bridge, istio
+from mizzen.cni import bridge, istio, portmap
 from mizzen.cni.ipam import NoAddress
+from mizzen.cni.names import bridge_name
 
 VERSIONS = ["0.3.0", "0.3.1", "0.4.0", "1.0.0", "1.1.0"]
-OURS = ("mizzen", "mizzen-istio")
+OURS = ("mizzen", "mizzen-portmap", "mizzen-istio")
 Conf = Mapping[str, Any]
 
 
@@ -64,6 +66,36 @@ def _bridge_call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, 
     return None
 
 
+def _portmap_call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, Any] | None:
+    try:
+        tag, folder = conf["tag"], Path(conf["dataDir"])
+    except KeyError as error:
+        raise CniError(7, f"the network configuration lacks {error}") from error
+    mappings = (conf.get("runtimeConfig") or {}).get("portMappings") or []
+    if command == "GC":
+        portmap.collect(tag, _attached(conf), folder)
+    if command in ("GC", "STATUS"):
+        return None
+    (container,) = _need(env, "CNI_CONTAINERID")
+    if command == "DEL":
+        portmap.delete(tag, container, folder)
+        return None
+    if "prevResult" not in conf:
+        raise CniError(7, "mizzen-portmap is a chained plugin: it needs a prevResult")
+    if command == "CHECK":
+        if portmap.missing(tag, container, mappings):
+            raise CniError(101, f"ports of the host do not lead to {container}")
+        return None
+    address = next((ip["address"].partition("/")[0] for ip in conf["prevResult"].get("ips") or ()), "")
+    if mappings and not address:
+        raise CniError(7, "mizzen-portmap: the plugins before gave no address")
+    try:
+        portmap.add(tag, bridge_name(tag), container, address, mappings, folder)
+    except ValueError as error:
+        raise CniError(7, str(error)) from error
+    return dict(conf["prevResult"])
+
+
 def _istio_call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, Any] | None:
     if command != "ADD":
         return None
@@ -74,6 +106,9 @@ def _istio_call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, A
     return dict(conf["prevResult"])
 
 
+OPERATIONS = {"mizzen": _bridge_call, "mizzen-portmap": _portmap_call, "mizzen-istio": _istio_call}
+
+
 def call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, Any] | None:
     """One operation: ADD, DEL, CHECK, GC or STATUS; ADD gives the result. Raises CniError or OSError."""
     if command not in ("ADD", "DEL", "CHECK", "GC", "STATUS"):
@@ -81,9 +116,9 @@ def call(command: str, conf: Conf, env: Mapping[str, str]) -> dict[str, Any] | N
     version = conf.get("cniVersion", VERSIONS[-2])
     if version not in VERSIONS:
         raise CniError(1, f"incompatible CNI version {version}; supported: {', '.join(VERSIONS)}")
-    if conf.get("type") not in OURS:
+    if conf.get("type") not in OPERATIONS:
         raise CniError(7, f"type: {conf.get('type')!r} is not one of {', '.join(OURS)}")
-    operation = _istio_call if conf.get("type") == "mizzen-istio" else _bridge_call
+    operation = OPERATIONS[conf["type"]]
     try:
         result = operation(command, conf, env)
     except NoAddress as error:

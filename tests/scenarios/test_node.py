@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Iterator
@@ -158,3 +159,116 @@ def test_status_says_whether_it_runs(mesh: RunningMesh, tmp_path: Path) -> None:
     idle = subprocess.run([*command, str(tmp_path)], capture_output=True, text=True, check=False)
     assert idle.returncode == 1
     assert json.dumps(str(tmp_path))[1:-1] in idle.stdout
+
+
+def test_a_port_of_the_host_leads_to_a_pod(mesh: RunningMesh) -> None:
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "door", "namespace": "default"},
+        "spec": {
+            "terminationGracePeriodSeconds": 1,
+            "containers": [{
+                "name": "c", "image": "mizzen/samples:0.1.0", "args": ["echo"],
+                "ports": [{"containerPort": 9080, "hostPort": 18473}],
+                "readinessProbe": {"httpGet": {"path": "/healthz", "port": 9080}, "periodSeconds": 1},
+            }],
+        },
+    }  # fmt: skip
+
+    async def ask(mesh: Mesh) -> None:
+        await mesh.client.create(PODS, pod, "default")
+        door = await until(lambda: mesh.client.get(PODS, "door", "default"), is_ready, 20.0)
+        others = await mesh.pods("default", app="echo")
+        for address in ("127.0.0.1", door["status"]["hostIP"]):
+            assert (await mesh.call(f"http://{address}:18473/", 3)).all_are(200), address
+        assert (await mesh.call_from(others[0], f"http://{door['status']['hostIP']}:18473/", 3)).all_are(200)
+        await mesh.client.delete(PODS, "door", "default")
+        await until(nat_rules, lambda rules: "--dport 18473" not in rules, 20.0)
+
+    mesh.run(ask)
+
+
+async def nat_rules() -> str:
+    process = await asyncio.create_subprocess_exec("iptables-save", "-t", "nat", stdout=asyncio.subprocess.PIPE)
+    return (await process.communicate())[0].decode()
+
+
+def is_ready(pod: dict[str, object]) -> bool:
+    status = pod.get("status")
+    conditions = status.get("conditions") or () if isinstance(status, dict) else ()
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+
+def test_a_pod_that_was_active_too_long_fails(mesh: RunningMesh) -> None:
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "brief", "namespace": "default"},
+        "spec": {
+            "activeDeadlineSeconds": 2, "terminationGracePeriodSeconds": 0,
+            "containers": [{"name": "c", "image": "host", "command": ["sleep", "100"]}],
+        },
+    }  # fmt: skip
+
+    async def ask(mesh: Mesh) -> None:
+        await mesh.client.create(PODS, pod, "default")
+        ended = await until(
+            lambda: mesh.client.get(PODS, "brief", "default"), lambda p: p["status"]["phase"] == "Failed", 20.0
+        )
+        status = ended["status"]
+        assert (status["reason"], status["message"]) == (
+            "DeadlineExceeded", "Pod was active on the node longer than the specified deadline",
+        )  # fmt: skip
+        assert status["containerStatuses"][0]["state"]["terminated"]["exitCode"] == 137
+        await mesh.client.delete(PODS, "brief", "default")
+
+    mesh.run(ask)
+
+
+def test_an_ephemeral_container_looks_into_a_pod(mesh: RunningMesh) -> None:
+    async def ask(mesh: Mesh) -> None:
+        (pod, *_) = await mesh.pods("default", app="echo")
+        name = pod["metadata"]["name"]
+        added = {
+            "name": "look",
+            "image": "host",
+            "command": ["sh", "-c", "ls /proc/1/cwd >/dev/null; cat /proc/1/cmdline"],
+        }
+        patch = {"spec": {"ephemeralContainers": [{**added, "targetContainerName": "echo"}]}}
+        await mesh.client.patch(PODS, name, patch, "default", subresource="ephemeralcontainers")
+
+        async def state() -> dict[str, object]:
+            status = (await mesh.client.get(PODS, name, "default"))["status"]
+            found = status.get("ephemeralContainerStatuses") or [{"state": {}}]
+            return dict(found[0]["state"])
+
+        ended = await until(state, lambda s: "terminated" in s, 20.0)
+        assert ended["terminated"]["exitCode"] == 0, ended  # type: ignore[index]
+        log = await mesh.client.raw("GET", PODS.path("default", name, "log") + "?container=look")
+        assert b"echo" in log
+        after = await mesh.client.get(PODS, name, "default")
+        assert is_ready(after) and after["status"]["phase"] == "Running"
+
+    mesh.run(ask)
+
+
+def test_a_file_tells_the_address_of_its_pod(mesh: RunningMesh) -> None:
+    items = [{"path": "ip", "fieldRef": {"fieldPath": "status.podIP"}}]
+    pod = {
+        "apiVersion": "v1", "kind": "Pod", "metadata": {"name": "self", "namespace": "default"},
+        "spec": {
+            "terminationGracePeriodSeconds": 0, "restartPolicy": "Never",
+            "containers": [{
+                "name": "c", "image": "host", "command": ["cat", "/who/ip"], "volumeMounts": [{"name": "who", "mountPath": "/who"}],
+            }],
+            "volumes": [{"name": "who", "downwardAPI": {"items": items}}],
+        },
+    }  # fmt: skip
+
+    async def ask(mesh: Mesh) -> None:
+        await mesh.client.create(PODS, pod, "default")
+        ended = await until(
+            lambda: mesh.client.get(PODS, "self", "default"), lambda p: p["status"].get("phase") == "Succeeded", 20.0
+        )
+        log = await mesh.client.raw("GET", PODS.path("default", "self", "log"))
+        assert log.decode() == ended["status"]["podIP"]
+        await mesh.client.delete(PODS, "self", "default")
+
+    mesh.run(ask)

@@ -57,6 +57,7 @@ class Launcher:
         self.network = Network()
         self._tokens: dict[volumes.TokenSource, tuple[str, float]] = {}
         self._made = False
+        self.views: dict[str, View] = {}
 
     @property
     def cgroup(self) -> str:
@@ -64,18 +65,21 @@ class Launcher:
         return f"{self.context.settings.cgroup_root}/pod{self.pod['metadata']['uid']}"
 
     async def prepare(self) -> None:
-        """Sandbox and volumes, side by side; done before is fine. Raises SyncError."""
+        """Sandbox and volumes, side by side unless a file tells the pod's address; done before is fine. Raises SyncError."""
         if self._made and self.sandbox_id and self.network.ready:
             return
         self.directory.mkdir(parents=True, exist_ok=True)
         checkpoint = self.directory / "pod.json"
         checkpoint.write_text(json.dumps(self.pod))
-        results = await asyncio.gather(self._make_sandbox(), self.make_volumes(), return_exceptions=True)
-        for result in results:
-            if isinstance(result, BaseException):
-                raise result
+        if volumes.tell_address(self.pod):
+            await self._make_sandbox()
+            await self.make_volumes()
+        else:
+            results = await asyncio.gather(self._make_sandbox(), self.make_volumes(), return_exceptions=True)
+            for result in results:
+                if isinstance(result, BaseException):
+                    raise result
         self._made = True
-        # Files of the downward API may need the pod's address.
         hosts = hosts_file(self.pod, self.ips, self.context.settings.cluster_domain, _read("/etc/hosts"))
         (self.directory / "etc-hosts").write_text(hosts)
         (self.directory / "etc-hosts").chmod(0o644)
@@ -191,9 +195,19 @@ class Launcher:
             mounts = criconfig.mounts(pod, container, self.volumes, env, extra)
             config = criconfig.container_config(pod, container, attempt, env, mounts, context.memory_bytes)
             await self._check_root(container)
+            if target := container.get("targetContainerName"):
+                options = config.linux.security_context.namespace_options
+                options.pid, options.target_id = cri.TARGET, self._running_id(target)
         except (environment.Missing, UnknownField, volumes.VolumeError, criconfig.ConfigError, ApiError) as error:
             raise LaunchError("CreateContainerConfigError", str(error)) from error
         return config
+
+    def _running_id(self, name: str) -> str:
+        """The id of a container of this pod that runs. Raises ConfigError."""
+        view = self.views.get(name)
+        if view is None or not view.running:
+            raise criconfig.ConfigError(f"the target container {name} does not run")
+        return str(view.current.id)
 
     async def _check_root(self, container: dict[str, Any]) -> None:
         """runAsNonRoot. Raises ConfigError."""

@@ -30,6 +30,11 @@ def all_containers(pod: Object) -> Iterator[Container]:
     yield from pod["spec"]["containers"]
 
 
+def ephemeral_containers(pod: Object) -> list[Container]:
+    """Containers added to a running pod to look into it; they count for nothing and are never started again."""
+    return pod["spec"].get("ephemeralContainers") or []
+
+
 def sidecars(pod: Object) -> list[Container]:
     """Native sidecars in their order."""
     return [container for container in init_containers(pod) if is_sidecar(container)]
@@ -37,6 +42,8 @@ def sidecars(pod: Object) -> list[Container]:
 
 def restart_policy(pod: Object, container: Container | None = None) -> str:
     """`Always`, `OnFailure` or `Never` for a container: its own, else the pod's; plain init containers never `Always`."""
+    if container is not None and any(container is item for item in ephemeral_containers(pod)):
+        return "Never"
     policy: str = pod["spec"].get("restartPolicy") or "Always"
     if container is not None and any(container is item for item in init_containers(pod)):
         if is_sidecar(container):

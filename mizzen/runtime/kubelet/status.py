@@ -122,9 +122,9 @@ def _mount(item: dict[str, Any]) -> dict[str, Any]:
     return found
 
 
-def phase(pod: Object, views: Views) -> str:
-    """Pending, Running, Succeeded or Failed."""
-    if over := verdict(pod, views):
+def phase(pod: Object, views: Views, failed: bool = False) -> str:
+    """Pending, Running, Succeeded or Failed. failed: ended from outside."""
+    if over := "Failed" if failed else verdict(pod, views):
         return over
     if not initialized(pod, views):
         return "Pending"
@@ -185,10 +185,10 @@ def _ready(pod: Object, containers: dict[str, Any], conditions: list[dict[str, A
     return _condition("Ready", True)
 
 
-def conditions(pod: Object, views: Views, network: Network, now: float) -> list[dict[str, Any]]:
+def conditions(pod: Object, views: Views, network: Network, now: float, failed: bool = False) -> list[dict[str, Any]]:
     """The kubelet's conditions, those of others kept; transition times move only with the status."""
     old = (pod.get("status") or {}).get("conditions") or []
-    over = verdict(pod, views)
+    over = "Failed" if failed else verdict(pod, views)
     containers = _containers_ready(pod, views, over)
     made = [
         _condition("PodReadyToStartContainers", network.ready),
@@ -206,13 +206,20 @@ def conditions(pod: Object, views: Views, network: Network, now: float) -> list[
     return made + [item for item in old if item["type"] not in KUBELET_CONDITIONS]
 
 
-def pod_status(pod: Object, views: Views, network: Network, host: Host, start_time: str) -> dict[str, Any]:
-    """The whole status. start_time: when the kubelet took the pod."""
-    through, over = initialized(pod, views), bool(verdict(pod, views))
+def pod_status(
+    pod: Object,
+    views: Views,
+    network: Network,
+    host: Host,
+    start_time: str,
+    failed: tuple[str, str] | None = None,
+) -> dict[str, Any]:
+    """The whole status. start_time: when the kubelet took the pod; failed: why it was ended from outside."""
+    through, over = initialized(pod, views), bool(failed or verdict(pod, views))
     ips = (host.ip,) if pod["spec"].get("hostNetwork") else network.ips
     found: dict[str, Any] = {
-        "phase": phase(pod, views),
-        "conditions": conditions(pod, views, network, host.now),
+        "phase": phase(pod, views, failed is not None),
+        "conditions": conditions(pod, views, network, host.now, failed is not None),
         "hostIP": host.ip,
         "hostIPs": [{"ip": host.ip}],
         "startTime": start_time,
@@ -227,6 +234,12 @@ def pod_status(pod: Object, views: Views, network: Network, host: Host, start_ti
         found["initContainerStatuses"] = [
             container_status(pod, c, views[c["name"]], host, through, over) for c in podspec.init_containers(pod)
         ]
+    if containers := podspec.ephemeral_containers(pod):
+        found["ephemeralContainerStatuses"] = [
+            container_status(pod, c, views[c["name"]], host, through, over) | {"ready": False} for c in containers
+        ]
+    if failed is not None:
+        found["reason"], found["message"] = failed
     if ips:
         found |= {"podIP": ips[0], "podIPs": [{"ip": ip} for ip in ips]}
     return found

@@ -70,6 +70,16 @@ def _token(source: dict[str, Any]) -> TokenSource:
     return TokenSource(source.get("audience") or "", source.get("expirationSeconds") or DEFAULT_TOKEN_SECONDS)
 
 
+def tell_address(pod: Object) -> bool:
+    """Whether a volume has a file with the pod's own address, which is known once its sandbox is there."""
+    for volume in pod["spec"].get("volumes") or ():
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        items = [item for source in sources for item in (source.get("downwardAPI") or {}).get("items") or ()]
+        if any((item.get("fieldRef") or {}).get("fieldPath") in ("status.podIP", "status.podIPs") for item in items):
+            return True
+    return False
+
+
 def references(pod: Object) -> set[tuple[str, str]]:
     """(kind, name) of every ConfigMap and Secret that the volumes name."""
     found: set[tuple[str, str]] = set()

@@ -11,6 +11,7 @@ import contextlib
 import logging
 import shutil
 import time
+from datetime import datetime
 from typing import Any
 
 import grpc
@@ -32,6 +33,7 @@ log = logging.getLogger("mizzen.kubelet")
 
 RETRY_FIRST_S, RETRY_LIMIT_S = 0.5, 30.0
 REFRESH_S = 30.0  # how often file volumes are looked at
+DEADLINE_EXCEEDED = ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline")
 SIDECAR_GRACE_S = 2  # what a sidecar gets when the others have used the time up
 
 
@@ -40,9 +42,8 @@ class PodWorker(Launcher):
 
     def __init__(self, context: Context, pod: Object) -> None:
         super().__init__(context, pod)
-        names = [container["name"] for container in podspec.all_containers(pod)]
-        self.views = {name: View(name=name) for name in names}
-        self.specs = {container["name"]: container for container in podspec.all_containers(pod)}
+        self.specs: dict[str, dict[str, Any]] = {}
+        self._take_specs()
         self._probes: dict[str, ContainerProbes] = {}
         self._backoffs: dict[str, Backoff] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -55,14 +56,21 @@ class PodWorker(Launcher):
         self._refreshed = time.monotonic()
         self.removed = False  # the object is gone from the API
         self.finished = ""
+        self.failed: tuple[str, str] | None = None  # reason and message of a pod that was ended, not by its containers
 
     # Waking
 
     def changed(self, pod: Object) -> None:
         """The pod's newest object."""
         self.pod = pod
-        self.specs = {container["name"]: container for container in podspec.all_containers(pod)}
+        self._take_specs()
         self.wake()
+
+    def _take_specs(self) -> None:
+        every = (*podspec.all_containers(self.pod), *podspec.ephemeral_containers(self.pod))
+        self.specs = {container["name"]: container for container in every}
+        for name in self.specs:
+            self.views.setdefault(name, View(name=name))
 
     def gone(self) -> None:
         """The object was removed from the API."""
@@ -168,11 +176,17 @@ class PodWorker(Launcher):
         """Bring the pod one step on; seconds until it wants to be looked at again."""
         if self.finished:
             return None
+        left_s = self._deadline_s()
+        if left_s is not None and left_s <= 0:
+            self.failed = DEADLINE_EXCEEDED
+            self.context.recorder.event(self.pod, *DEADLINE_EXCEEDED)
+            await self._finish("Failed")
+            return None
         try:
             if not verdict(self.pod, self.views):
                 await self.prepare()
             decision = plan(self.pod, self.views, time.time())
-            for container in decision.start:
+            for container in (*decision.start, *self._new_ephemeral()):
                 await self._start(container)
             if decision.over:
                 await self._finish(decision.over)
@@ -186,7 +200,21 @@ class PodWorker(Launcher):
             log.info("pod %s: %s", podspec.pod_name(self.pod), error)
             wait_s, self._retry_s = self._retry_s, min(self._retry_s * 2, RETRY_LIMIT_S)
             return wait_s
-        return min(REFRESH_S, decision.wake_s) if decision.wake_s is not None else REFRESH_S
+        return min(wait for wait in (REFRESH_S, decision.wake_s, left_s) if wait is not None)
+
+    def _deadline_s(self) -> float | None:
+        """Seconds until the pod's activeDeadlineSeconds are over; None when it has no such limit."""
+        limit = self.pod["spec"].get("activeDeadlineSeconds")
+        if limit is None:
+            return None
+        return float(datetime.fromisoformat(self._start_time).timestamp() + limit - time.time())
+
+    def _new_ephemeral(self) -> list[dict[str, Any]]:
+        """Ephemeral containers that were never tried, once the pod's own containers have been started."""
+        if not any(self.views[container["name"]].attempt >= 0 for container in self.pod["spec"]["containers"]):
+            return []
+        views = ((container, self.views[container["name"]]) for container in podspec.ephemeral_containers(self.pod))
+        return [container for container, view in views if view.current is None and view.waiting is None]
 
     async def _start(self, container: dict[str, Any]) -> None:
         """Start a container; a failure becomes its waiting state."""
@@ -401,7 +429,7 @@ class PodWorker(Launcher):
     def status(self) -> dict[str, Any]:
         """The pod's status as of now."""
         host = Host(self.context.settings.node_ip, self.context.runtime_name, time.time())
-        return pod_status(self.pod, self.views, self.network, host, self._start_time)
+        return pod_status(self.pod, self.views, self.network, host, self._start_time, self.failed)
 
     async def _send_status(self) -> None:
         status = self.status()
