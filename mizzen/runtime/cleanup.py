@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import time
 from pathlib import Path
@@ -57,15 +59,21 @@ def _end_supervisor(root: Path) -> None:
     with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as sock:
         sock.settimeout(WAIT_S)
         sock.connect(str(path))
-        sock.sendall(json.dumps({"op": "quit"}).encode() + b"\n")
-        while sock.recv(65536):
-            pass
+        pid, _, _ = struct.unpack("3i", sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i")))
+        process = os.pidfd_open(pid)
+        try:
+            sock.sendall(json.dumps({"op": "quit"}).encode() + b"\n")
+            while sock.recv(65536):
+                pass
+            select.select([process], [], [], WAIT_S)  # it lets go of the socket before it has ended
+        finally:
+            os.close(process)
     path.unlink(missing_ok=True)
 
 
 def _records(home: Path) -> None:
     """What the runtime, the kubelet and the address book wrote down of pods that are gone now; unpacked layers stay."""
-    for folder in (home / "cni" / "ipam", home / "kubelet" / "pods"):
+    for folder in (home / "cni" / "ipam", home / "cni" / "ports", home / "kubelet" / "pods"):
         shutil.rmtree(folder, ignore_errors=True)
     root = home / "cri"
     if root.is_dir():

@@ -209,7 +209,7 @@ def test_containers_outlive_a_killed_server(tmp_path: Path) -> None:
             pid = (await run_in(client, lasting, "cut -d' ' -f4 /proc/self/stat; cat /proc/1/stat"))[1]
             server.end(signal.SIGKILL)
             await until(
-                lambda: processes(f"{tmp_path.name}-brief"), lambda found: not found
+                lambda: asyncio.to_thread(processes, f"{tmp_path.name}-brief"), lambda found: not found
             )  # it ends while nobody serves
             client = await server.start()
             listed = (await client.ListContainers(cri.ListContainersRequest())).containers
