@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -19,6 +21,9 @@ from mizzen.up.network import Addresses
 
 POLL_S = 0.1
 STOP_S = 30.0
+STEADY_S, MOST_QUICK_ENDS = 10.0, 3
+
+log = logging.getLogger("mizzen.up")
 
 
 class NodeAgent:
@@ -77,6 +82,17 @@ class NodeAgent:
         """Until the agent has ended."""
         while self._alive():
             await asyncio.sleep(POLL_S)
+
+    async def keep(self) -> None:
+        """Starts the agent again whenever it ends, as a machine's service manager would; until it does not stay up."""
+        begun, quick = time.monotonic(), 0
+        while True:
+            await self.wait()
+            quick = quick + 1 if time.monotonic() - begun < STEADY_S else 0
+            if quick >= MOST_QUICK_ENDS:
+                return
+            log.warning("the node agent ended (%s): it is started again", self.last_words() or "without a word")
+            begun, self.pid = time.monotonic(), self._start()
 
     async def stop(self) -> None:
         """Ends the agent; it takes its pods and network down first."""

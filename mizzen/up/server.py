@@ -81,12 +81,15 @@ class Up:
         await self._stack.aclose()
 
     async def run(self) -> None:
-        """Until cancelled; raises what ended the first part that ended."""
-        watch = [*self._tasks, asyncio.create_task(self.node.wait(), name="node agent")]
-        done, _ = await asyncio.wait(watch, return_when=asyncio.FIRST_COMPLETED)
-        for task in done:
-            task.result()
-            raise UsageError(f"{task.get_name()} ended; see the logs in {self.home.logs}")
+        """Until cancelled; raises what ended the first part that ended. A node agent that ends is started again."""
+        keeper = asyncio.create_task(self.node.keep(), name="node agent")
+        try:
+            done, _ = await asyncio.wait([*self._tasks, keeper], return_when=asyncio.FIRST_COMPLETED)
+            for task in done:
+                task.result()
+                raise UsageError(f"{task.get_name()} ended; see the logs in {self.home.logs}")
+        finally:
+            keeper.cancel()
 
     async def _start(self) -> None:
         api = await self._api_server()

@@ -5,17 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from mizzen.api.manifest import loads
+from mizzen.kube import ApiError
 from mizzen.kube.resource import PODS, SERVICES
 from mizzen.testing.plugin import RunningMesh
 from mizzen.up.apply import apply
+from mizzen.up.home import Home
 from mizzen.up.leftovers import leftovers
 from mizzen.up.mesh import Mesh, until
+from mizzen.up.node import running_agent
 from mizzen.up.process import UpProcess
 
 pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="needs root"), pytest.mark.timeout(180)]
@@ -270,5 +274,40 @@ def test_a_file_tells_the_address_of_its_pod(mesh: RunningMesh) -> None:
         log = await mesh.client.raw("GET", PODS.path("default", "self", "log"))
         assert log.decode() == ended["status"]["podIP"]
         await mesh.client.delete(PODS, "self", "default")
+
+    mesh.run(ask)
+
+
+def test_pods_outlive_a_killed_node_agent(mesh: RunningMesh) -> None:
+    """Runtime and kubelet are one process here: SIGKILL takes both, and what they ran goes on under the next one."""
+
+    async def containers(mesh: Mesh) -> dict[str, tuple[str, int, bool]]:
+        pods = await mesh.pods("default", app="echo")
+        states = ((pod["metadata"]["name"], pod["status"]["containerStatuses"][0]) for pod in pods)
+        return {name: (one.get("containerID", ""), one["restartCount"], one["ready"]) for name, one in states}
+
+    home = Home(mesh.home)
+
+    async def ask(mesh: Mesh) -> None:
+        before = await until(lambda: containers(mesh), lambda found: all(ready for _, _, ready in found.values()), 20.0)
+        old = running_agent(home)
+        assert old is not None
+        os.kill(old, signal.SIGKILL)
+
+        async def agent() -> int | None:
+            return running_agent(home)
+
+        await until(agent, lambda pid: pid not in (None, old), 20.0)
+        (pod, *_) = await mesh.pods("default", app="echo")
+
+        async def lists() -> bytes:
+            try:
+                return (await mesh.exec(pod, "echo", "here")).stdout
+            except (OSError, RuntimeError, ApiError):  # nobody is there to run it yet
+                return b""
+
+        await until(lists, lambda text: text == b"here\n", 20.0)
+        assert await until(lambda: containers(mesh), lambda found: found == before, 20.0) == before
+        assert (await mesh.call(f"http://{pod['status']['podIP']}:9080/", 3)).all_are(200)
 
     mesh.run(ask)

@@ -199,7 +199,8 @@ class Connection(asyncio.Protocol):
         parser = self._parser
         body = self._body[0] if len(self._body) == 1 else b"".join(self._body)
         request = Request(parser.get_method().decode(), self._url.decode("latin-1"), self._headers, body, self)
-        self._keep_alive = parser.should_keep_alive()
+        # What follows a request to upgrade is not HTTP: a plain answer to it is the connection's last.
+        self._keep_alive = parser.should_keep_alive() and not parser.should_upgrade()
         if self._size > MAX_BODY_BYTES:
             self._plain(413, b"request body too large")
             return
