@@ -324,3 +324,37 @@ async def test_what_was_missing_is_sent_when_it_comes(server: Server, channel: A
     server.world.endpoints["late"] = 80
     server.publish()
     assert len((await c.next()).resources) == 1
+
+
+async def test_a_slow_proxy_costs_no_memory_and_delays_nobody(server: Server) -> None:
+    """What it did not read is merged into what it gets later; what waits for it is the others' bytes, cut."""
+    large = "x" * (1 << 20)
+    server.world.clusters = {f"{large}{n}": 0 for n in range(8)}
+    options = [("grpc.max_receive_message_length", -1), ("grpc.http2.bdp_probe", 0)]
+    options += [("grpc.use_local_subchannel_pool", 1)]
+    async with (
+        grpc.aio.insecure_channel(server.address, options) as sleepy,  # type: ignore[attr-defined]
+        grpc.aio.insecure_channel(server.address, options) as other,  # type: ignore[attr-defined]
+    ):
+        sleeper = client(sleepy, True, "sidecar~10.0.1.1~sleeper.shop~shop.svc.cluster.local")
+        await sleeper.ask(CDS)
+        await until(lambda: len(server.hub.connections) == 1)
+        awake = client(other, True)
+        await awake.ask(CDS)
+        await awake.ack(await awake.next(10.0))
+        held = next(c for c in server.hub.connections.values() if "sleeper" in c.id)
+        calls = {call for connection in server.server.connections for call in connection._calls}
+        (behind,) = (call for call in calls if call._stream.parts)
+        waiting = sum(map(len, behind._stream.parts))
+        for version in range(1, 20):
+            server.world.clusters = {name: version for name in server.world.clusters}
+            server.publish()
+            answer = await awake.next(10.0)
+            assert len(answer.resources) == 8, "nobody waits for the sleeper"
+            await awake.ack(answer)
+            assert sum(map(len, behind._stream.parts)) <= waiting, "nothing more is queued for it"
+        assert len(held._sweep) <= 1 and not held._answers
+        first, then = await sleeper.next(10.0), await sleeper.next(10.0)
+        assert {cluster_pb2.Cluster.FromString(r.resource.value).alt_stat_name for r in first.resources} == {"0"}
+        assert {cluster_pb2.Cluster.FromString(r.resource.value).alt_stat_name for r in then.resources} == {"19"}
+        await sleeper.quiet()
