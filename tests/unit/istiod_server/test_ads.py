@@ -347,7 +347,7 @@ async def test_a_slow_proxy_costs_no_memory_and_delays_nobody(server: Server) ->
         (behind,) = (call for call in calls if call._stream.parts)
         waiting = sum(map(len, behind._stream.parts))
         for version in range(1, 20):
-            server.world.clusters = {name: version for name in server.world.clusters}
+            server.world.clusters = dict.fromkeys(server.world.clusters, version)
             server.publish()
             answer = await awake.next(10.0)
             assert len(answer.resources) == 8, "nobody waits for the sleeper"
