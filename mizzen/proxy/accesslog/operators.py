@@ -171,8 +171,6 @@ PLAIN: dict[str, Getter] = {
     "DOWNSTREAM_TLS_CIPHER": downstream_tls("cipher"),
     "DOWNSTREAM_TLS_VERSION": downstream_tls("version"),
     "DOWNSTREAM_TRANSPORT_FAILURE_REASON": lambda info: failure(info.conn.transport_failure),
-    "DOWNSTREAM_WIRE_BYTES_RECEIVED": lambda info: info.wire_rx,
-    "DOWNSTREAM_WIRE_BYTES_SENT": lambda info: info.wire_tx,
     "DURATION": duration,
     "FILTER_CHAIN_NAME": lambda info: info.conn.chain_name or None,
     "GRPC_STATUS": grpc_status("CAMEL_STRING"),
@@ -218,8 +216,6 @@ PLAIN: dict[str, Getter] = {
     "UPSTREAM_TLS_CIPHER": upstream_tls("cipher"),
     "UPSTREAM_TLS_VERSION": upstream_tls("version"),
     "UPSTREAM_TRANSPORT_FAILURE_REASON": lambda info: failure(info.upstream_failure),
-    "UPSTREAM_WIRE_BYTES_RECEIVED": lambda info: info.upstream_wire_rx,
-    "UPSTREAM_WIRE_BYTES_SENT": lambda info: info.upstream_wire_tx,
     "VIRTUAL_CLUSTER_NAME": lambda info: None,
 }
 

@@ -132,8 +132,6 @@ class StreamInfo:
         "upstream_local",
         "upstream_protocol",
         "upstream_tls",
-        "upstream_wire_rx",
-        "upstream_wire_tx",
         "vhost",
         "wire_rx",
         "wire_tx",
@@ -171,8 +169,6 @@ class StreamInfo:
         self.upstream_tls: Any = None
         self.upstream_failure: str | None = None
         self.upstream_protocol: str | None = None
-        self.upstream_wire_rx = 0
-        self.upstream_wire_tx = 0
         self.wire_rx = 0
         self.wire_tx = 0
         self.stream_id: str | None = None

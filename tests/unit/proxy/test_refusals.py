@@ -45,3 +45,10 @@ def test_a_tracer_is_refused_by_name(tmp_path: Path) -> None:
 def test_sampling_without_a_tracer_is_accepted(tmp_path: Path) -> None:
     code, words = validated(tmp_path, tracing={"random_sampling": {"value": 1}})
     assert code == 0, words
+
+
+def test_an_operator_that_is_not_counted_is_refused_by_name(tmp_path: Path) -> None:
+    log = "type.googleapis.com/envoy.extensions.access_loggers.stream.v3.StdoutAccessLog"
+    text = {"text_format_source": {"inline_string": "%UPSTREAM_WIRE_BYTES_SENT%\n"}}
+    code, words = validated(tmp_path, access_log=[{"name": "out", "typed_config": {"@type": log, "log_format": text}}])
+    assert code != 0 and "UPSTREAM_WIRE_BYTES_SENT" in words
