@@ -85,11 +85,11 @@ class Stream:
         self._scheduled = False
 
     async def run(self, identities: tuple[str, ...] | None) -> None:
-        if not self._hub.ready:
-            raise Refused(Status.UNAVAILABLE, "server is not ready to serve discovery information")
         first = await self._first()
         if first is None:
             return
+        if not self._hub.ready:  # told after the request: grpcio takes an earlier end for an error of its own
+            raise Refused(Status.UNAVAILABLE, "server is not ready to serve discovery information")
         if is_debug(first.type_url):  # a tool, which is no proxy: its node need not be one
             await self._debug_only(first, identities)
             return
