@@ -110,8 +110,6 @@ class H2Server:
         """A response's headers, encoded already, before anything else of the stream; end: they are all there is."""
         self._control.append(frame(HEADERS, END_HEADERS | (END_STREAM if end else 0), stream.id, block))
         if end:
-            if not stream.ended:
-                self._control.append(frame(RST_STREAM, 0, stream.id, NO_ERROR.to_bytes(4, "big")))
             self._close(stream)
 
     def send(self, stream: H2Stream, *parts: Buffer) -> None:
@@ -179,12 +177,12 @@ class H2Server:
             self.handler.drained(stream)
             return
         out.append(frame(HEADERS, END_HEADERS | END_STREAM, stream.id, stream.last))
-        if not stream.ended:  # a peer that is still sending is told to stop, once it has its answer
-            out.append(frame(RST_STREAM, 0, stream.id, NO_ERROR.to_bytes(4, "big")))
         self._close(stream)
 
     def _close(self, stream: H2Stream) -> None:
-        """Nothing more is sent."""
+        """Nothing more is sent. What the peer still sends is dropped; a reset, which could tell it to stop, may hide
+        the status from grpcio's client when both come at once.
+        """
         self._ready.pop(stream.id, None)
         self.streams.pop(stream.id, None)
 
