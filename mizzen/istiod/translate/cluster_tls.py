@@ -101,10 +101,10 @@ def _parameters(defaults: TLSConfig | None) -> Any:
 
 def _originate(draft: Draft, settings: ClientTLSSettings, facts: TlsFacts) -> None:
     """TLS with certificates of the user's."""
-    if settings.credential_name and not facts.credentials and not settings.credential_name.startswith("configmap://"):
-        return
     istio = draft.cluster.metadata.filter_metadata["istio"]
     istio.update({"alpn_override": "false"})
+    if settings.credential_name and not facts.credentials and not settings.credential_name.startswith("configmap://"):
+        return
     skip = settings.insecure_skip_verify is True
     if not settings.sni:
         draft.http.upstream_http_protocol_options.auto_sni = True

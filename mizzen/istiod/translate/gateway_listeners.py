@@ -72,7 +72,7 @@ class GatewayListeners:
     def chains(self, port: PortServers, bind: str) -> list[Chain]:
         """The chains of the servers of one port."""
         if port.protocol.is_http:
-            return [Chain(self._http(port.protocol, port.number, port.route_name, f"outbound_{bind}_{port.number}"))]
+            return [Chain(self._http(port.protocol, port.number, port.route_name, f"outbound_{bind}_{port.number};"))]
         return [chain for bound in port.servers for chain in self._server(bound, port, bind)]
 
     def listener(self, name: str, binds: Sequence[str], port: int, chains: Sequence[Chain]) -> listener_pb2.Listener:
@@ -108,7 +108,7 @@ class GatewayListeners:
     def _server(self, bound: BoundServer, port: PortServers, bind: str) -> list[Chain]:
         tls = bound.server.tls
         if bound.ends_https:
-            prefix = bound.server.name or f"outbound_{bind}_{port.number}"
+            prefix = bound.server.name or f"outbound_{bind}_{port.number};"
             filters = self._http(bound.protocol, bound.server.port.number, bound.route_name, prefix)
             return [self._terminated(bound, filters)]
         if bound.passes_tls:

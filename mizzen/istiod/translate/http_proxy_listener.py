@@ -24,5 +24,5 @@ def http_proxy_listener(snap: Snapshot, node: Node) -> list[listener_pb2.Listene
         return []
     binds = localhosts(node)
     ctx = ChainContext(snap, node, ListenerClass.OUTBOUND)
-    options = HttpOptions(stat_prefix=f"outbound_{binds[0]}_{port}", rds=HTTP_PROXY, port=port, absolute_url=True)
+    options = HttpOptions(stat_prefix=f"outbound_{binds[0]}_{port};", rds=HTTP_PROXY, port=port, absolute_url=True)
     return [outbound_listener(snap, node, binds, port, [Chain(http_filter_chain(ctx, options))], bound=True)]

@@ -178,7 +178,7 @@ def _tcp(ctx: ChainContext, chains: Chains) -> list[Any]:
 
 def _http(ctx: ChainContext, chains: Chains) -> list[Any]:
     options = HttpOptions(
-        stat_prefix=chains.stat_prefix,
+        stat_prefix=f"{chains.stat_prefix};",
         route_config=_route_config(ctx.snap, chains),
         protocol=chains.protocol,
         port=chains.port,

@@ -178,7 +178,7 @@ class OutboundListeners:
             rds = str(port.number)
         dynamic = svc.resolution is Resolution.DYNAMIC_DNS and is_wildcard(svc.host)
         options = HttpOptions(
-            stat_prefix=f"outbound_{binds[0]}_{port.number}",
+            stat_prefix=f"outbound_{binds[0]}_{port.number};",
             rds=rds,
             protocol=port.protocol,
             port=port.number,

@@ -77,7 +77,7 @@ def _add_dynamic_http(out: listener_pb2.Listener, ctx: ChainContext) -> None:
     config = route_pb2.RouteConfiguration(name="allow_any_dynamic_dns")
     config.virtual_hosts.add(name="allow_any_dynamic_dns", domains=["*"], routes=[route])
     options = HttpOptions(
-        stat_prefix="outbound_allow_any_dynamic_dns",
+        stat_prefix="outbound_allow_any_dynamic_dns;",
         route_config=config,
         dns_cache=dns_cache(ctx.node),
     )

@@ -36,7 +36,8 @@ SERVER_NAME = "istio-envoy"
 class HttpOptions(msgspec.Struct, frozen=True):
     """What is special of one connection manager.
 
-    stat_prefix: without the final `;`; rds: name of its route configuration, or route_config: the configuration itself;
+    stat_prefix: as it stands (those that are made of names end with `;`);
+    rds: name of its route configuration, or route_config: the configuration itself;
     protocol: of the port; port: that extensions are matched by (service port, for inbound the target port);
     absolute_url: an HTTP proxy's listener; http2: the port speaks HTTP/2 (inbound).
     """
@@ -66,7 +67,7 @@ def connection_manager(ctx: ChainContext, options: HttpOptions) -> Any:
     """The connection manager as a network filter."""
     manager = Hcm(
         codec_type=Hcm.AUTO,
-        stat_prefix=f"{options.stat_prefix};",
+        stat_prefix=options.stat_prefix,
         http_filters=http_filters(ctx, HttpChain(options.protocol, options.port, options.dns_cache)),
         use_remote_address=boolean(ctx.cls is ListenerClass.GATEWAY),
         upgrade_configs=[Hcm.UpgradeConfig(upgrade_type="websocket")],
