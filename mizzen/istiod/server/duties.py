@@ -170,10 +170,15 @@ class Duties:
         """A duty under its election; one that fails begins anew after a while, and keeps nothing else from going on."""
 
         async def kept_up() -> None:
+            me = asyncio.current_task()
             while True:
                 try:
                     await work()
-                except Exception:  # our bug, in one duty
+                except Exception as error:  # our bug, in one duty
+                    if (
+                        me is not None and me.cancelling()
+                    ):  # a TaskGroup tells a task's error before that it was cancelled
+                        raise asyncio.CancelledError from error
                     log.exception("%s; again in %.0f s", election.name, AGAIN_S)
                 await asyncio.sleep(AGAIN_S)
 
