@@ -6,8 +6,6 @@ import asyncio
 from types import SimpleNamespace
 from typing import Any, cast
 
-import pytest
-
 from mizzen.istiod.server.duties import Duties
 
 
@@ -34,6 +32,5 @@ async def test_a_duty_that_fails_while_it_is_cancelled_is_over() -> None:
     await begun.wait()
     await asyncio.sleep(0)
     duty.cancel()
-    async with asyncio.timeout(5):
-        with pytest.raises(asyncio.CancelledError):
-            await duty
+    done, _ = await asyncio.wait({duty}, timeout=3)
+    assert done and duty.cancelled()
