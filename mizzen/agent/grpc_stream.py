@@ -17,25 +17,21 @@ from mizzen.api.errors import PeerError
 from mizzen.proxy.codec.h2 import H2
 from mizzen.proxy.codec.h2_frames import CANCEL, FRAME, Broken
 from mizzen.proxy.codec.h2_stream import H2Stream
+from mizzen.wire.grpc_status import FROM_HTTP, NAMES, Status
 
 log = logging.getLogger("mizzen.agent.grpc")
 
 Metadata = tuple[tuple[str, str], ...]
-CODES = (
-    "OK", "CANCELLED", "UNKNOWN", "INVALID_ARGUMENT", "DEADLINE_EXCEEDED", "NOT_FOUND", "ALREADY_EXISTS",
-    "PERMISSION_DENIED", "RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "OUT_OF_RANGE", "UNIMPLEMENTED",
-    "INTERNAL", "UNAVAILABLE", "DATA_LOSS", "UNAUTHENTICATED",
+OK, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = (
+    Status.OK, Status.UNKNOWN, Status.UNIMPLEMENTED, Status.INTERNAL, Status.UNAVAILABLE,
 )  # fmt: skip
-OK, UNKNOWN, UNIMPLEMENTED, INTERNAL, UNAVAILABLE = 0, 2, 12, 13, 14
-# What an HTTP status means where gRPC's own is missing.
-OF_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 class CallFailed(PeerError):
     """A call that ended with a status; `code` is its name."""
 
     def __init__(self, status: int, message: str) -> None:
-        self.code = CODES[status] if 0 <= status < len(CODES) else "UNKNOWN"
+        self.code = NAMES[status] if 0 <= status < len(NAMES) else "UNKNOWN"
         super().__init__(f"{self.code}: {message}")
 
 
@@ -208,7 +204,7 @@ class Connection(asyncio.Protocol):
             call.take_status(number(told["grpc-status"]), unquote(told.get("grpc-message", "")))
         elif told.get(":status", "200") != "200":
             status = number(told[":status"])
-            call.take_status(OF_HTTP.get(status, UNKNOWN), f"HTTP status {status}")
+            call.take_status(FROM_HTTP.get(status, UNKNOWN), f"HTTP status {status}")
         elif end:
             call.take_status(UNKNOWN, "the answer has no status")
 
@@ -244,5 +240,5 @@ def number(text: str) -> int:
 def status_of(error: BaseException) -> tuple[int, str]:
     """How a server's handler ended."""
     if isinstance(error, CallFailed):
-        return CODES.index(error.code), str(error)
+        return NAMES.index(error.code), str(error)
     return INTERNAL, type(error).__name__

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from mizzen.api import text
+from mizzen.api.booleans import FALSE, TRUE
 from mizzen.api.istio.security import (
     AuthorizationPolicy,
     AuthorizationPolicySpec,
@@ -26,7 +27,6 @@ from mizzen.api.validation.common import selector, targets
 from mizzen.api.validation.report import Report
 
 DRY_RUN = "istio.io/dry-run"
-GO_BOOLEANS = frozenset(["1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False"])
 PLAIN_KEYS = frozenset(
     [
         "source.namespace",
@@ -73,7 +73,7 @@ def dry_run(obj: AuthorizationPolicy, report: Report) -> None:
         return
     path = f"metadata.annotations[{DRY_RUN}]"
     report.need(obj.spec.action in ("ALLOW", "DENY"), path, f"goes with ALLOW and DENY, not with {obj.spec.action}")
-    report.need(value in GO_BOOLEANS, path, f"{value!r} is neither true nor false")
+    report.need(value in TRUE | FALSE, path, f"{value!r} is neither true nor false")
 
 
 def custom(spec: AuthorizationPolicySpec, report: Report) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from mizzen.api.booleans import TRUE
 from mizzen.cni.rules.config import CaptureConfig, check_ports, check_ranges, words
 from mizzen.cni.rules.errors import CaptureError
 
@@ -14,7 +15,6 @@ TRAFFIC = "traffic.sidecar.istio.io/"
 MODE = "sidecar.istio.io/interceptionMode"
 AGENT_PORTS = ("15020", "15021", "15090")
 MODES = ("REDIRECT", "TPROXY", "NONE")
-TRUE = ("1", "t", "T", "TRUE", "true", "True")
 
 
 def rules_for_pod(

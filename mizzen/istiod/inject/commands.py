@@ -13,12 +13,12 @@ from typing import Annotated, Any
 import typer
 import yaml
 
+from mizzen.api.booleans import TRUE
 from mizzen.api.errors import MizzenError, UsageError
 from mizzen.api.manifest import loads
 from mizzen.api.mesh_config import default, read
 from mizzen.istiod.inject.config import InjectionConfig, Settings, Values, read_config, read_values
 from mizzen.istiod.inject.kube_inject import inject_documents
-from mizzen.istiod.inject.names import TRUE
 
 
 def kube_inject(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from mizzen.api.booleans import FALSE, TRUE
+
 INJECT = "sidecar.istio.io/inject"
 STATUS = "sidecar.istio.io/status"
 INTERCEPTION_MODE = "sidecar.istio.io/interceptionMode"
@@ -24,9 +26,6 @@ REVISION = "istio.io/rev"
 
 PROXY, INIT, VALIDATION, CORE_DUMP = "istio-proxy", "istio-init", "istio-validation", "enable-core-dump"
 SYSTEM_NAMESPACES = frozenset({"kube-system", "kube-public", "kube-node-lease", "local-path-storage"})
-
-TRUE = frozenset({"1", "t", "T", "TRUE", "true", "True"})
-FALSE = frozenset({"0", "f", "F", "FALSE", "false", "False"})
 
 
 def parse_bool(text: str) -> bool | None:

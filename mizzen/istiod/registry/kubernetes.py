@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from mizzen.istiod.registry.model import (
+    PERSISTENT_SESSION,
     UNSPECIFIED,
     Endpoint,
     Health,
@@ -129,7 +130,7 @@ def _health(conditions: Any, svc: Service) -> Health:
     """What is not said (as in slices made by hand) counts as said: an endpoint that is not ready then ends."""
     if conditions is None or conditions.ready is None or conditions.ready:
         return Health.HEALTHY
-    sticky = svc.labels.get("istio.io/persistent-session") or svc.labels.get("istio.io/persistent-session-header")
+    sticky = svc.labels.get(PERSISTENT_SESSION) or svc.labels.get(f"{PERSISTENT_SESSION}-header")
     if conditions.terminating is not False:
         return Health.DRAINING if sticky and conditions.serving is not False else Health.TERMINATING
     return Health.UNHEALTHY

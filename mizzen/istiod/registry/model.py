@@ -12,6 +12,7 @@ import msgspec
 from mizzen.istiod.registry.protocol import Protocol
 
 UNSPECIFIED = "0.0.0.0"
+PERSISTENT_SESSION = "istio.io/persistent-session"
 """The address of a service without a virtual IP."""
 
 

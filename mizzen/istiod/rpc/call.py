@@ -18,7 +18,8 @@ from typing import cast
 from urllib.parse import quote
 
 from mizzen.istiod.rpc.h2 import NO_ERROR, Broken, Fields, H2Server, H2Stream
-from mizzen.istiod.rpc.status import Refused, Status
+from mizzen.istiod.rpc.status import Refused
+from mizzen.wire.grpc_status import Status
 from mizzen.wire.hpack import literal
 
 log = logging.getLogger(__name__)

@@ -1,30 +1,8 @@
-"""How a call ends: gRPC's status codes, and the exception that carries one."""
+"""How a call ends before its time: the exception that carries a status."""
 
 from __future__ import annotations
 
-from enum import IntEnum
-
-
-class Status(IntEnum):
-    """Source: gRPC, "Status codes and their use in gRPC"."""
-
-    OK = 0
-    CANCELLED = 1
-    UNKNOWN = 2
-    INVALID_ARGUMENT = 3
-    DEADLINE_EXCEEDED = 4
-    NOT_FOUND = 5
-    ALREADY_EXISTS = 6
-    PERMISSION_DENIED = 7
-    RESOURCE_EXHAUSTED = 8
-    FAILED_PRECONDITION = 9
-    ABORTED = 10
-    OUT_OF_RANGE = 11
-    UNIMPLEMENTED = 12
-    INTERNAL = 13
-    UNAVAILABLE = 14
-    DATA_LOSS = 15
-    UNAUTHENTICATED = 16
+from mizzen.wire.grpc_status import Status
 
 
 class Refused(Exception):

@@ -16,11 +16,12 @@ from mizzen.istiod.ca.kubernetes_ra import KubernetesRa
 from mizzen.istiod.ca.service import CertificateService
 from mizzen.istiod.rpc.call import Method
 from mizzen.istiod.rpc.server import GrpcServer, server_context
-from mizzen.istiod.rpc.status import Refused, Status
+from mizzen.istiod.rpc.status import Refused
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.options import ServerOptions, bind, flag
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.server import AdsService, Debug, Machines, ReadsSecrets
+from mizzen.wire.grpc_status import Status
 
 
 class BoundPorts(NamedTuple):

@@ -263,11 +263,11 @@ def _destinations(virtual_services: Iterable[VirtualService], namespace: str) ->
         yield from out.items()
 
 
-def destinations(vs: VirtualService, namespace: str = "") -> list[Destination]:
-    """Every destination that a VirtualService names, mirrors included; those for callers of a namespace when one is given."""
+def destinations(vs: VirtualService, namespace: str) -> list[Destination]:
+    """Every destination that a VirtualService names for callers of a namespace, mirrors included."""
     out = []
     for http in vs.spec.http:
-        if namespace and not _for_callers_of(http, namespace):
+        if not _for_callers_of(http, namespace):
             continue
         out += [route.destination for route in http.route if route.destination is not None]
         out += [http.mirror] if http.mirror is not None else []

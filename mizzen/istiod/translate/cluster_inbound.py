@@ -15,6 +15,7 @@ from mizzen.api.istio.networking import ConnectionPoolSettings
 from mizzen.istiod.node import Node
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.destination_rules import Consolidated
+from mizzen.istiod.translate.addresses import localhosts
 from mizzen.istiod.translate.cluster_draft import Draft
 from mizzen.istiod.translate.cluster_flavour import flavour_of
 from mizzen.istiod.translate.cluster_pool import apply_pool
@@ -72,7 +73,7 @@ def _endpoint(snap: Snapshot, node: Node, port: InboundPort) -> tuple[str, int]:
     if not port.declared:
         policy = snap.mesh.inbound_traffic_policy
         if policy is not None and policy.mode == "LOCALHOST":
-            return ("127.0.0.1" if node.supports_ipv4 else "::1"), port.number
+            return localhosts(node)[0], port.number
         return "", 0
     if not port.endpoint:
         return "", 0
@@ -90,8 +91,8 @@ def _own_address(node: Node, host: str) -> str:
         of_family = [ip for ip in node.ips if (":" in ip) == (":" in host)]
         return next(iter(of_family), "::1" if ":" in host else "127.0.0.1")
     if host in LOOPBACK:
-        here = [ip for ip, there in (("127.0.0.1", node.supports_ipv4), ("::1", node.supports_ipv6)) if there]
-        return host if host in here else next(iter(here), "")
+        here = localhosts(node)
+        return host if host in here else here[0]
     return ""
 
 

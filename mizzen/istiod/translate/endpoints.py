@@ -15,7 +15,7 @@ from google.protobuf import struct_pb2
 
 from mizzen.api.istio.networking import TrafficPolicy
 from mizzen.istiod.node import Node
-from mizzen.istiod.registry.model import Endpoint, Health, Service, ServicePort
+from mizzen.istiod.registry.model import PERSISTENT_SESSION, Endpoint, Health, Service, ServicePort
 from mizzen.istiod.registry.workloads import selects
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.cluster_names import SNI_DNAT, parse_cluster_name
@@ -28,7 +28,7 @@ LocalityLbEndpoints = endpoint_components_pb2.LocalityLbEndpoints
 LbEndpoint = endpoint_components_pb2.LbEndpoint
 ClusterLoadAssignment = endpoint_pb2.ClusterLoadAssignment
 NO_POLICY = TrafficPolicy()
-DRAINING, PERSISTENT_SESSION = "istio.io/draining", "istio.io/persistent-session"
+DRAINING = "istio.io/draining"
 
 
 def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:

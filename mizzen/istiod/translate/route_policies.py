@@ -31,35 +31,12 @@ from mizzen.api.istio.virtual_service import (
 )
 from mizzen.istiod.translate.messages import pack, pb_duration
 from mizzen.istiod.translate.route_match import string_matcher
+from mizzen.wire.grpc_status import Status
 
 DEFAULT_RETRY_ON = "connect-failure,refused-stream,unavailable,cancelled,retriable-status-codes"
 STATUS_CODES = "retriable-status-codes"
 _HTTP_CODES = frozenset(int(status) for status in HTTPStatus)
 _MILLION = percent_pb2.FractionalPercent.MILLION
-GRPC_STATUS = {
-    name: code
-    for code, name in enumerate(
-        (
-            "OK",
-            "CANCELLED",
-            "UNKNOWN",
-            "INVALID_ARGUMENT",
-            "DEADLINE_EXCEEDED",
-            "NOT_FOUND",
-            "ALREADY_EXISTS",
-            "PERMISSION_DENIED",
-            "RESOURCE_EXHAUSTED",
-            "FAILED_PRECONDITION",
-            "ABORTED",
-            "OUT_OF_RANGE",
-            "UNIMPLEMENTED",
-            "INTERNAL",
-            "UNAVAILABLE",
-            "DATA_LOSS",
-            "UNAUTHENTICATED",
-        )
-    )
-}
 
 
 _PREVIOUS_HOSTS = routes.RetryPolicy.RetryHostPredicate(
@@ -149,7 +126,7 @@ def _set_abort(out: fault_pb2.HTTPFault, abort: Abort) -> None:
     if abort.http_status is not None:
         out.abort.http_status = abort.http_status
     elif abort.grpc_status is not None:
-        out.abort.grpc_status = GRPC_STATUS.get(abort.grpc_status.upper(), 0)
+        out.abort.grpc_status = Status.__members__.get(abort.grpc_status.upper(), Status.OK)
     else:
         return
     if abort.percentage is not None:

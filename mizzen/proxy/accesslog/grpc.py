@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from mizzen.proxy.accesslog.values import Getter
-from mizzen.proxy.http.info import GRPC_STATUS_FROM_HTTP, StreamInfo
+from mizzen.proxy.http.info import StreamInfo
+from mizzen.wire.grpc_status import FROM_HTTP, NAMES
 
 
 def grpc_number(info: StreamInfo) -> int | None:
@@ -12,9 +13,6 @@ def grpc_number(info: StreamInfo) -> int | None:
         if value is not None and value.isdigit():
             return int(value)
     return None
-
-
-FROM_HTTP = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 
 
 GRPC_NAMES = [
@@ -38,27 +36,6 @@ GRPC_NAMES = [
 ]
 
 
-GRPC_SNAKE = [
-    "OK",
-    "CANCELLED",
-    "UNKNOWN",
-    "INVALID_ARGUMENT",
-    "DEADLINE_EXCEEDED",
-    "NOT_FOUND",
-    "ALREADY_EXISTS",
-    "PERMISSION_DENIED",
-    "RESOURCE_EXHAUSTED",
-    "FAILED_PRECONDITION",
-    "ABORTED",
-    "OUT_OF_RANGE",
-    "UNIMPLEMENTED",
-    "INTERNAL",
-    "UNAVAILABLE",
-    "DATA_LOSS",
-    "UNAUTHENTICATED",
-]
-
-
 def is_grpc(info: StreamInfo) -> bool:
     kind = None if info.request is None else info.request.d.get("content-type")
     return kind is not None and (kind == "application/grpc" or kind.startswith("application/grpc+"))
@@ -72,12 +49,10 @@ def grpc_status(argument: str) -> Getter:
         if number is None and info.code:
             number = FROM_HTTP.get(info.code, 2)
         if number is None:
-            if not info.code:
-                return None
-            number = GRPC_STATUS_FROM_HTTP.get(info.code, 2)
+            return None
         if argument == "NUMBER":
             return number
-        names = GRPC_SNAKE if argument == "SNAKE_STRING" else GRPC_NAMES
+        names = NAMES if argument == "SNAKE_STRING" else GRPC_NAMES
         return names[number] if number < len(names) else str(number)
 
     return read

@@ -17,7 +17,8 @@ from mizzen.proxy.accesslog.grpc import grpc_number
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import header_matcher, metadata_matcher
 from mizzen.proxy.config.values import fraction
-from mizzen.proxy.http.info import FLAG_BY_NAME, GRPC_STATUS_FROM_HTTP, StreamInfo
+from mizzen.proxy.http.info import FLAG_BY_NAME, StreamInfo
+from mizzen.wire.grpc_status import FROM_HTTP
 
 LogFilter = Callable[[StreamInfo], bool]
 
@@ -127,7 +128,7 @@ def _grpc(message: Any, server: Any) -> LogFilter:
     def test(info: StreamInfo) -> bool:
         number = grpc_number(info)
         if number is None:
-            number = GRPC_STATUS_FROM_HTTP.get(info.code, 0 if info.code == 200 else 2)
+            number = FROM_HTTP.get(info.code, 0 if info.code == 200 else 2)
         return bool((number in statuses) != exclude)
 
     return test

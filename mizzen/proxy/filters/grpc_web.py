@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.filters.base import HttpFilter
-from mizzen.proxy.http.info import GRPC_STATUS_FROM_HTTP
 from mizzen.proxy.http.local_reply import grpc_message
+from mizzen.wire.grpc_status import FROM_HTTP
 
 if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream
@@ -99,7 +99,7 @@ class GrpcWeb(HttpFilter):
         assert response is not None
         message = b"".join(call.body or ())[:MAX_MESSAGE].decode("utf-8", "replace")
         call.body = None
-        response.set("grpc-status", str(GRPC_STATUS_FROM_HTTP.get(response.status, 2)))
+        response.set("grpc-status", str(FROM_HTTP.get(response.status, 2)))
         if message:
             response.set("grpc-message", grpc_message(message))
         response.set("content-length", "0")

@@ -81,7 +81,6 @@ FLAGS: Final[tuple[tuple[int, str, str], ...]] = (
     (UNCONDITIONAL_DROP_OVERLOAD, "UDO", "UnconditionalDropOverload"),
 )
 # the gRPC status that an HTTP status stands for; 2 (unknown) for those that are not here
-GRPC_STATUS_FROM_HTTP: Final = {400: 13, 401: 16, 403: 7, 404: 12, 429: 14, 502: 14, 503: 14, 504: 14}
 FLAG_BY_NAME: Final = {short: bit for bit, short, _ in FLAGS}
 SHORT: Final = {bit: short for bit, short, _ in FLAGS}
 LONG: Final = {bit: name for bit, _, name in FLAGS}

@@ -10,17 +10,17 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from mizzen.proxy.accesslog.format import data_source, json_format, text_format
-from mizzen.proxy.accesslog.grpc import FROM_HTTP as GRPC_STATUS_FROM_HTTP
 from mizzen.proxy.codec.headers import ResponseHeaders
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.header_ops import add_ops
 from mizzen.proxy.http.header_ops import Ops, apply
+from mizzen.wire.grpc_status import FROM_HTTP
 
 GRPC_SAFE: Final = " !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~"
 
 
 def grpc_status_for(http_status: int) -> int:
-    return GRPC_STATUS_FROM_HTTP.get(http_status, 2)
+    return FROM_HTTP.get(http_status, 2)
 
 
 def grpc_message(body: str) -> str:

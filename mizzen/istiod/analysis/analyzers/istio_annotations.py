@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from mizzen.api import mesh_config
+from mizzen.api.booleans import FALSE, TRUE
 from mizzen.api.errors import Invalid
 from mizzen.api.text import is_prefix
 from mizzen.istiod.analysis.analyzers.workloads import INJECT
@@ -134,8 +135,7 @@ def _number(value: str) -> str:
 
 
 def _boolean(value: str) -> str:
-    words = ("1", "t", "T", "TRUE", "true", "True", "0", "f", "F", "FALSE", "false", "False")
-    return "" if value in words else f"{value!r} is neither true nor false"
+    return "" if value in TRUE | FALSE else f"{value!r} is neither true nor false"
 
 
 def _ports(value: str) -> str:

@@ -13,6 +13,7 @@ from envoy.config.rbac.v3 import rbac_pb2
 from envoy.extensions.filters.http.rbac.v3 import rbac_pb2 as http_rbac_pb2
 from envoy.extensions.filters.network.rbac.v3 import rbac_pb2 as network_rbac_pb2
 
+from mizzen.api.booleans import TRUE
 from mizzen.api.istio.security import AuthorizationPolicy
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.security import ext_authz
@@ -20,7 +21,6 @@ from mizzen.istiod.translate.security.rbac import rules
 
 HTTP_RBAC, NETWORK_RBAC = "envoy.filters.http.rbac", "envoy.filters.network.rbac"
 DRY_RUN = "istio.io/dry-run"
-TRUE = ("1", "t", "T", "true", "TRUE", "True")
 TCP_STATS = "tcp."
 ASKED = "istio-ext-authz"
 SHADOW_PREFIX = {"ALLOW": "istio_dry_run_allow_", "DENY": "istio_dry_run_deny_", "AUDIT": ""}
