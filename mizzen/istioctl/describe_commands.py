@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from mizzen.api.errors import MizzenError, PeerError, UsageError
+from mizzen.api.errors import PeerError, UsageError
 from mizzen.istioctl.describe import World, describe_pod, describe_service, has_proxy
+from mizzen.istioctl.outcome import outcome
 from mizzen.istioctl.proxy_config_commands import AdminPort, Context, Kubeconfig, Namespace
 from mizzen.istioctl.reach import Target, admin, as_json, find_pod
-from mizzen.kube import CONNECTION_ERRORS, ApiError, Client, Key, Object, Resource, load
+from mizzen.kube import ApiError, Client, Key, Object, Resource, load
 from mizzen.kube.resource import PODS, SERVICES
 
 NETWORKING, SECURITY = "networking.istio.io", "security.istio.io"
@@ -38,11 +39,7 @@ def run(kubeconfig: str | None, context: str | None, ask: Callable[[Client], Awa
         async with Client(load(kubeconfig, context)) as client:
             return await ask(client)
 
-    try:
-        typer.echo(asyncio.run(main()), nl=False)
-    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+    typer.echo(outcome(main()), nl=False)
 
 
 @app.command("pod")

@@ -6,16 +6,15 @@ injectors.py).
 
 from __future__ import annotations
 
-import asyncio
 import json
 from typing import Annotated, Any
 
 import typer
 
-from mizzen.api.errors import MizzenError
 from mizzen.istioctl import authz, describe_commands, injectors, istiod_client
 from mizzen.istioctl.describe_commands import IstioNamespace, run
 from mizzen.istioctl.istiod_client import Where
+from mizzen.istioctl.outcome import outcome
 from mizzen.istioctl.proxy_config_commands import (
     AdminPort,
     AdminUrl,
@@ -30,7 +29,7 @@ from mizzen.istioctl.proxy_status import istiod_name
 from mizzen.istioctl.proxy_status_commands import Plaintext, Revision, Timeout, XdsAddress, XdsPort
 from mizzen.istioctl.reach import find_pod
 from mizzen.istioctl.table import table
-from mizzen.kube import CONNECTION_ERRORS, ApiError, Client
+from mizzen.kube import Client
 from mizzen.kube.resource import MUTATING_WEBHOOKS, NAMESPACES, PODS
 
 DEBUG = "istio.io/debug"
@@ -129,11 +128,7 @@ def internal_debug(
     if not path and not list_them:
         raise typer.BadParameter("give a path, or --list")
     where = Where(xds_address, plaintext, istio_namespace, kubeconfig, context, xds_port, revision, timeout)
-    try:
-        responses = asyncio.run(istiod_client.ask(where, DEBUG, ["list" if list_them else path]))
-    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+    responses = outcome(istiod_client.ask(where, DEBUG, ["list" if list_them else path]))
     answers = {istiod_name(response.control_plane.identifier): _answer(response) for response in responses}
     shown = answers if every else next(iter(answers.values()))
     typer.echo(shown if isinstance(shown, str) else json.dumps(shown, indent=4))

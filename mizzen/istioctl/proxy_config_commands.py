@@ -5,7 +5,6 @@ One command a kind of resource; each reads the proxy's admin (reach.py) and prin
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import UTC, datetime
@@ -15,11 +14,11 @@ from typing import Annotated, Any, NamedTuple, TypeVar
 import typer
 import yaml
 
-from mizzen.api.errors import MizzenError, UsageError
+from mizzen.api.errors import UsageError
 from mizzen.istioctl import envoy_dump, show_clusters, show_listeners, show_routes, show_secrets
+from mizzen.istioctl.outcome import outcome
 from mizzen.istioctl.reach import Admin, Target, admin, as_json
 from mizzen.istioctl.table import table
-from mizzen.kube import CONNECTION_ERRORS, ApiError
 
 T = TypeVar("T")
 Rows = Sequence[Sequence[str]]
@@ -67,11 +66,7 @@ def run(target: Target, ask: Callable[[Admin], Awaitable[T]]) -> T:
         async with admin(target) as proxy:
             return await ask(proxy)
 
-    try:
-        return asyncio.run(main())
-    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+    return outcome(main())
 
 
 def dump_of(target: Target, query: str = "") -> dict[str, Any]:

@@ -21,6 +21,7 @@ from mizzen.api.errors import MizzenError
 from mizzen.istioctl import envoy_dump, istiod_client
 from mizzen.istioctl.compare import comparison
 from mizzen.istioctl.istiod_client import Where
+from mizzen.istioctl.outcome import outcome
 from mizzen.istioctl.proxy_status import HEADER, istiod_name, rows, statuses, verbose_table
 from mizzen.istioctl.reach import Target, admin, as_json, find_pod
 from mizzen.istioctl.table import table
@@ -49,11 +50,7 @@ class Output(StrEnum):
 
 def ask(where: Where) -> list[Any]:
     """Each istiod's syncz; what goes wrong is one line and exit code 1."""
-    try:
-        return asyncio.run(istiod_client.ask(where, SYNCZ))
-    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+    return outcome(istiod_client.ask(where, SYNCZ))
 
 
 def proxy_status(
@@ -115,11 +112,7 @@ def compare_one(where: Where, target: Target) -> str:
         sent = {"configs": [as_json_message(r) for r in responses[0].resources]}
         return comparison(sent, envoy)
 
-    try:
-        return asyncio.run(main())
-    except (MizzenError, ApiError, *CONNECTION_ERRORS) as error:
-        typer.echo(f"Error: {error}", err=True)
-        raise typer.Exit(1) from error
+    return outcome(main())
 
 
 def version(

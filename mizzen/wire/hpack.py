@@ -1,7 +1,7 @@
-"""HPACK (RFC 7541) for servers that read few header blocks: jh2's Rust core, or the pure-Python `hpack` where that is missing.
+"""HPACK (RFC 7541) by jh2's Rust core, wrapped here alone; the pure-Python `hpack` stands in where that is missing.
 
-Takes blocks, gives pairs of bytes; and puts literal fields together. Not here: the data path's codec, which also
-encodes with a table (proxy/codec/hpack.py).
+Takes blocks, gives pairs of bytes; and puts literal fields together. Not here: which fields are worth the table
+(proxy/codec/hpack.py). Compiled together with the proxy's data path, which reads and writes a block with each message.
 """
 
 from __future__ import annotations
@@ -15,11 +15,15 @@ except ImportError:  # pragma: no cover
 
 
 class HpackError(Exception):
-    """The block cannot be decoded: the connection has lost its state."""
+    """The block cannot be decoded: the connection has lost its state. oversized: it is larger than is allowed."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.oversized = "Oversized" in name
 
 
 class Decoder:
-    """One connection's direction. max_list_size: bytes of a decoded header list."""
+    """Blocks to header lists; one per connection and direction. max_list_size: bytes of a decoded header list."""
 
     __slots__ = ("_core",)
 
@@ -42,19 +46,31 @@ class Decoder:
             raise HpackError(type(error).__name__) from error
 
 
-def literal(name: bytes, value: bytes) -> bytes:
-    """A field without indexing and without Huffman coding (RFC 7541, 6.2.2)."""
-    return b"\x00" + _integer(len(name)) + name + _integer(len(value)) + value
+def encoder_core() -> Any:
+    """What puts blocks together with a table; one per connection and direction."""
+    if _hazmat is not None:
+        return _hazmat.Encoder()
+    from hpack import Encoder  # pragma: no cover
+
+    return Encoder()  # pragma: no cover
 
 
-def _integer(value: int) -> bytes:
-    """With a prefix of 7 bits (RFC 7541, 5.1)."""
-    if value < 127:
-        return bytes((value,))
-    out = bytearray((127,))
-    value -= 127
+def integer(value: int, prefix_bits: int, first: int) -> bytes:
+    """RFC 7541, 5.1."""
+    most = (1 << prefix_bits) - 1
+    if value < most:
+        return bytes((first | value,))
+    out = bytearray((first | most,))
+    value -= most
     while value >= 128:
         out.append(value & 127 | 128)
         value >>= 7
     out.append(value)
     return bytes(out)
+
+
+def literal(name: bytes, value: bytes) -> bytes:
+    """A field without indexing, new name, no Huffman coding (RFC 7541, 6.2.2)."""
+    if len(name) < 127 and len(value) < 127:
+        return b"\x00%c%b%c%b" % (len(name), name, len(value), value)
+    return b"\x00" + integer(len(name), 7, 0) + name + integer(len(value), 7, 0) + value

@@ -26,19 +26,6 @@ class Http2Pool(Pool):
                 return
         self._wait(up)
 
-    def _wait(self, up: Any) -> None:
-        resources, stats = self.resources, self.stats
-        if resources.pending >= resources.max_pending:
-            stats.upstream_rq_pending_overflow += 1
-            up.pool_failure(OVERFLOW, None)
-            return
-        resources.pending += 1
-        stats.upstream_rq_pending_total += 1
-        stats.upstream_rq_pending_active += 1
-        up.pending_in = self
-        self.pending.append(up)
-        self.connect_for_pending()
-
     def new_connection(self) -> Any:
         self.stats.upstream_cx_http2_total += 1
         return H2Client(self)

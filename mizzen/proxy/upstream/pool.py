@@ -56,6 +56,10 @@ class Pool:
         if self.idle:
             self.attach(self.idle.pop(), up)
             return
+        self._wait(up)
+
+    def _wait(self, up: Any) -> None:
+        """Queue a request until a connection has room for it, or refuse it."""
         resources = self.resources
         stats = self.stats
         if resources.pending >= resources.max_pending:
