@@ -146,10 +146,16 @@ async def test_calls_follow_routes_as_they_change(host: str, tmp_path: Path) -> 
             assert set(answers) <= {"one:c", "two:c"}
 
 
-async def test_a_server_listens_and_refuses_as_istiod_says(tmp_path: Path) -> None:
+def free_port() -> int:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{free.getsockname()[1]}"
+        return int(free.getsockname()[1])
+
+
+async def test_a_server_listens_and_refuses_as_istiod_says(tmp_path: Path) -> None:
+    port = free_port()
+    address = f"127.0.0.1:{port}"
+    (tmp_path / "service.yaml").write_text(SERVICE.format(one=port, two=port))
     async with istiod(tmp_path) as port, program(SERVER, port, address), program(CLIENT, port, address) as client:
         assert await client.say("a") == "served:a"
         (tmp_path / "deny.yaml").write_text(DENY)
@@ -169,11 +175,17 @@ async def until(client: Client, expected: str) -> list[str]:
 
 
 @asynccontextmanager
-async def istiod(folder: Path) -> AsyncIterator[int]:
+async def running(folder: Path) -> AsyncIterator[Istiod]:
     none = dict.fromkeys(("secure_grpc_addr", "http_addr", "https_addr", "monitoring_addr", "ctrlz_addr"), "")
     made = Istiod(ServerOptions(config_dir=(folder,), grpc_addr="127.0.0.1:0", **none))  # type: ignore[arg-type]
     try:
         await made.start()
-        yield made.ports["grpc"]
+        yield made
     finally:
         await made.stop()
+
+
+@asynccontextmanager
+async def istiod(folder: Path) -> AsyncIterator[int]:
+    async with running(folder) as made:
+        yield made.ports["grpc"]

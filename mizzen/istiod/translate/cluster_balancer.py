@@ -42,7 +42,7 @@ def apply_balancer(draft: Draft, settings: LoadBalancerSettings | None) -> None:
         cluster.lb_policy = Cluster.LEAST_REQUEST
         _slow_start(settings, cluster.least_request_lb_config)
     if settings is not None and settings.consistent_hash is not None:
-        _consistent_hash(cluster, settings.consistent_hash)
+        apply_consistent_hash(cluster, settings.consistent_hash)
 
 
 def _slow_start(settings: LoadBalancerSettings | None, config: Any) -> None:
@@ -59,7 +59,8 @@ def _slow_start(settings: LoadBalancerSettings | None, config: Any) -> None:
         config.slow_start_config.slow_start_window.CopyFrom(duration(settings.warmup_duration_secs))
 
 
-def _consistent_hash(cluster: Any, setting: ConsistentHashLB) -> None:
+def apply_consistent_hash(cluster: Any, setting: ConsistentHashLB) -> None:
+    """Balancing by a hash of the request, on a ring or a Maglev table."""
     for name in ("least_request_lb_config", "round_robin_lb_config"):
         cluster.ClearField(name)
     if setting.maglev is not None:

@@ -36,8 +36,8 @@ def policy_filters(snap: Snapshot, policies: Sequence[AuthorizationPolicy], tcp:
         chosen = [policy for policy in policies if policy.spec.action == action]
         if not chosen:
             continue
-        enforced = [policy for policy in chosen if not _is_dry(policy)]
-        dry = [policy for policy in chosen if _is_dry(policy)]
+        enforced = [policy for policy in chosen if not is_dry(policy)]
+        dry = [policy for policy in chosen if is_dry(policy)]
         shadow = rules(dry, action, tcp, domains) if dry else None
         prefix = SHADOW_PREFIX[action] if dry else SHADOW_PREFIX["ALLOW"]
         out.append(_rbac(rules(enforced, action, tcp, domains) if enforced else None, shadow, prefix, tcp))
@@ -59,7 +59,7 @@ def custom_filters(snap: Snapshot, policies: Sequence[AuthorizationPolicy], tcp:
     for name, of_it in sorted(chosen.items()):
         provider = next((one for one in snap.mesh.extension_providers if one.name == name), None)
         prefix = f"{ASKED}-{name}-" if name else f"{ASKED}-"
-        enforced = [policy for policy in of_it if not _is_dry(policy)]
+        enforced = [policy for policy in of_it if not is_dry(policy)]
         if len(chosen) > 1 or provider is None or not ext_authz.usable(snap, provider):
             out.append(
                 _rbac(rules(enforced, "CUSTOM", tcp, domains, prefix=prefix, suffix=BAD_PROVIDER), None, "", tcp)
@@ -67,7 +67,7 @@ def custom_filters(snap: Snapshot, policies: Sequence[AuthorizationPolicy], tcp:
             continue
         if tcp and provider.envoy_ext_authz_grpc is None:
             continue
-        dry = [policy for policy in of_it if _is_dry(policy)]
+        dry = [policy for policy in of_it if is_dry(policy)]
         trial = rules(dry, "CUSTOM", tcp, domains, prefix=prefix) if dry else None
         shadow = rules(enforced, "CUSTOM", tcp, domains, prefix=prefix)
         asked = f"{ASKED}-{name}"
@@ -85,7 +85,8 @@ def _rbac(enforced: rbac_pb2.RBAC | None, shadow: rbac_pb2.RBAC | None, prefix: 
     return HTTP_RBAC, http_rbac_pb2.RBAC(rules=enforced, shadow_rules=shadow, shadow_rules_stat_prefix=prefix)
 
 
-def _is_dry(policy: AuthorizationPolicy) -> bool:
+def is_dry(policy: AuthorizationPolicy) -> bool:
+    """Whether a policy is on trial: it is only counted what it would refuse."""
     return (policy.metadata.annotations or {}).get(DRY_RUN) in TRUE
 
 
