@@ -24,6 +24,7 @@ CONTAINER_NAME = "io.kubernetes.container.name"
 HASH, RESTARTS = "io.kubernetes.container.hash", "io.kubernetes.container.restartCount"
 MESSAGE_PATH = "io.kubernetes.container.terminationMessagePath"
 MIN_SHARES, PERIOD_US = 2, 100_000
+MAX_HOST_NAME = 64  # Linux' sethostname(2)
 PROPAGATION = {"HostToContainer": 1, "Bidirectional": 2}
 
 
@@ -66,16 +67,35 @@ def _groups(pod: Object) -> list[int]:
     return groups + ([int(context["fsGroup"])] if context.get("fsGroup") is not None else [])
 
 
-def sandbox_config(pod: Object, attempt: int, logs: Path, dns: Dns, cgroup_parent: str) -> Any:
-    """CRI's PodSandboxConfig."""
+def _groups_policy(pod: Object) -> Any:
+    """Whether the image's own groups of the user count too."""
+    policy = (pod["spec"].get("securityContext") or {}).get("supplementalGroupsPolicy")
+    return cri.Strict if policy == "Strict" else cri.Merge
+
+
+def host_name(pod: Object, cluster_domain: str) -> str:
+    """What the pod calls itself: its full name when it asks for that. Raises ConfigError when that is too long."""
+    name = hostname(pod)
+    if not pod["spec"].get("setHostnameAsFQDN") or not pod["spec"].get("subdomain"):
+        return name
+    full = f"{name}.{pod['spec']['subdomain']}.{pod['metadata'].get('namespace', 'default')}.svc.{cluster_domain}"
+    if len(full) > MAX_HOST_NAME:
+        text = f"Failed to construct FQDN from pod hostname and cluster domain, FQDN {full} is too long"
+        raise ConfigError(f"{text} ({MAX_HOST_NAME} characters is the max, {len(full)} characters requested)")
+    return full
+
+
+def sandbox_config(
+    pod: Object, attempt: int, logs: Path, dns: Dns, cgroup_parent: str, cluster_domain: str = "cluster.local"
+) -> Any:
+    """CRI's PodSandboxConfig. Raises ConfigError."""
     meta, spec = pod["metadata"], pod["spec"]
-    if spec.get("hostUsers") is False:
-        raise ConfigError("hostUsers: false (user namespaces) is not supported by this node")
     context = spec.get("securityContext") or {}
     ids = {POD_NAME: meta["name"], POD_NAMESPACE: meta.get("namespace", ""), POD_UID: meta["uid"]}
     security = cri.LinuxSandboxSecurityContext(
         namespace_options=namespaces(pod),
         supplemental_groups=_groups(pod),
+        supplemental_groups_policy=_groups_policy(pod),
         seccomp=_profile(context.get("seccompProfile")),
     )
     names = {"TCP": cri.TCP, "UDP": cri.UDP, "SCTP": cri.SCTP}
@@ -94,7 +114,7 @@ def sandbox_config(pod: Object, attempt: int, logs: Path, dns: Dns, cgroup_paren
         metadata=cri.PodSandboxMetadata(
             attempt=attempt, name=meta["name"], uid=meta["uid"], namespace=meta.get("namespace", "")
         ),
-        hostname="" if spec.get("hostNetwork") else hostname(pod),
+        hostname="" if spec.get("hostNetwork") else host_name(pod, cluster_domain),
         log_directory=str(log_directory(logs, pod)),
         dns_config=cri.DNSConfig(servers=dns.servers, searches=dns.searches, options=dns.options),
         port_mappings=ports,
@@ -146,8 +166,6 @@ def security_context(pod: Object, container: dict[str, Any]) -> Any:
     for name, key in (("run_as_user", "runAsUser"), ("run_as_group", "runAsGroup")):
         if (value := podspec.security(pod, container, key)) is not None:
             fields[name] = cri.Int64Value(value=int(value))
-    if podspec.security(pod, container, "seLinuxOptions"):
-        raise ConfigError("securityContext.seLinuxOptions is not supported by this node")
     return cri.LinuxContainerSecurityContext(
         capabilities=cri.Capability(
             add_capabilities=capabilities.get("add") or (), drop_capabilities=capabilities.get("drop") or ()
@@ -156,6 +174,7 @@ def security_context(pod: Object, container: dict[str, Any]) -> Any:
         namespace_options=namespaces(pod),
         readonly_rootfs=bool(own.get("readOnlyRootFilesystem")),
         supplemental_groups=_groups(pod),
+        supplemental_groups_policy=_groups_policy(pod),
         no_new_privs=escalation is False and not privileged,
         seccomp=_profile(podspec.security(pod, container, "seccompProfile")),
         **fields,

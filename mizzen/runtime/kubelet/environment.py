@@ -116,7 +116,8 @@ def references(pod: Object) -> set[tuple[str, str]]:
     """(kind, name) of every ConfigMap and Secret that the containers' environments name."""
     found: set[tuple[str, str]] = set()
     spec = pod["spec"]
-    for container in [*(spec.get("initContainers") or ()), *spec["containers"]]:
+    more = (*(spec.get("initContainers") or ()), *(spec.get("ephemeralContainers") or ()))
+    for container in [*more, *spec["containers"]]:
         for source in container.get("envFrom") or ():
             found |= {("ConfigMap", r["name"]) for r in [source.get("configMapRef")] if r}
             found |= {("Secret", r["name"]) for r in [source.get("secretRef")] if r}

@@ -16,8 +16,8 @@ from typing import Any
 import grpc
 
 from mizzen.kube import CONNECTION_ERRORS, ApiError
-from mizzen.kube.resource import Object
-from mizzen.runtime.kubelet import criconfig, environment, podspec, volumes
+from mizzen.kube.resource import RUNTIME_CLASSES, Object
+from mizzen.runtime.kubelet import criconfig, environment, podspec, refusals, volumes
 from mizzen.runtime.kubelet.context import Context
 from mizzen.runtime.kubelet.fields import UnknownField
 from mizzen.runtime.kubelet.probe import run_hook
@@ -28,6 +28,7 @@ from mizzen.wire import cri
 
 TOKEN_REFRESH_SHARE = 0.8
 PULL_BACKOFF_S = 10.0
+UNSUPPORTED = "UnsupportedField"
 
 
 class SyncError(Exception):
@@ -68,6 +69,8 @@ class Launcher:
         """Sandbox and volumes, side by side unless a file tells the pod's address; done before is fine. Raises SyncError."""
         if self._made and self.sandbox_id and self.network.ready:
             return
+        if refused := refusals.of_pod(self.pod):
+            raise SyncError(UNSUPPORTED, "; ".join(refused))
         self.directory.mkdir(parents=True, exist_ok=True)
         checkpoint = self.directory / "pod.json"
         checkpoint.write_text(json.dumps(self.pod))
@@ -97,11 +100,14 @@ class Launcher:
         attempt = self.sandbox_attempt - 1 if there else self.sandbox_attempt
         try:
             resolver = dns(self.pod, self.context.host_dns, settings.cluster_dns, settings.cluster_domain)
-            config = criconfig.sandbox_config(self.pod, attempt, self.context.logs, resolver, self.cgroup)
+            config = criconfig.sandbox_config(
+                self.pod, attempt, self.context.logs, resolver, self.cgroup, settings.cluster_domain
+            )
             if there:  # an earlier kubelet made it
                 self.sandbox_config = config
                 return
-            answer = await self.context.runtime.RunPodSandbox(cri.RunPodSandboxRequest(config=config))
+            request = cri.RunPodSandboxRequest(config=config, runtime_handler=await self._handler())
+            answer = await self.context.runtime.RunPodSandbox(request)
             self.sandbox_attempt += 1
             status = await self.context.runtime.PodSandboxStatus(
                 cri.PodSandboxStatusRequest(pod_sandbox_id=answer.pod_sandbox_id)
@@ -115,6 +121,19 @@ class Launcher:
             raise SyncError("FailedCreatePodSandBox", str(error)) from error
         self.sandbox_id, self.sandbox_config = answer.pod_sandbox_id, config
         self.take_sandbox(status.status)
+
+    async def _handler(self) -> str:
+        """The runtime's handler that the pod's class names; empty: the usual one. Raises ConfigError."""
+        name = self.pod["spec"].get("runtimeClassName")
+        if not name:
+            return ""
+        try:
+            found = await self.context.client.find(RUNTIME_CLASSES, name)
+        except (ApiError, *CONNECTION_ERRORS) as error:
+            raise criconfig.ConfigError(f"RuntimeClass {name!r}: {error}") from error
+        if found is None:
+            raise criconfig.ConfigError(f"RuntimeClass {name!r} not found")
+        return str(found.get("handler") or "")
 
     def take_sandbox(self, status: Any) -> None:
         """Note what CRI says of the sandbox."""
@@ -161,6 +180,9 @@ class Launcher:
                 raise LaunchError(
                     "ErrImageNeverPull", f'Container image "{name}" is not present with pull policy of Never'
                 )
+        if self.pod["spec"].get("imagePullSecrets") and self.context.runtime_name != "mizzen":
+            text = f'image "{name}" is not on this node, and spec.imagePullSecrets are not supported with this runtime'
+            raise LaunchError("ErrImagePull", text)
         record("Pulling", f'Pulling image "{name}"')
         begun = time.monotonic()
         try:
@@ -182,6 +204,8 @@ class Launcher:
     async def _config(self, container: dict[str, Any], attempt: int) -> Any:
         """The CRI configuration of a container. Raises LaunchError."""
         pod, context = self.pod, self.context
+        if refused := refusals.of_container(container, container["name"]):
+            raise LaunchError("CreateContainerConfigError", "; ".join(refused))
         try:
             lookup = await context.lookup(pod["metadata"]["namespace"], environment.references(pod))
             facts = context.facts(self.ips)

@@ -26,6 +26,8 @@ class Plan(NamedTuple):
 def will_restart(pod: Object, container: dict[str, Any], view: View) -> bool:
     """Whether an ended container is to be started again."""
     policy = podspec.restart_policy(pod, container)
+    if view.exited and podspec.rule_restarts(container, view.exit_code):
+        return True
     return policy == "Always" or (policy == "OnFailure" and view.exit_code != 0)
 
 

@@ -48,8 +48,17 @@ def restart_policy(pod: Object, container: Container | None = None) -> str:
     if container is not None and any(container is item for item in init_containers(pod)):
         if is_sidecar(container):
             return "Always"
-        return "OnFailure" if policy == "Always" else policy
-    return policy
+        return container.get("restartPolicy") or ("OnFailure" if policy == "Always" else policy)
+    return str((container or {}).get("restartPolicy") or policy)
+
+
+def rule_restarts(container: Container, exit_code: int) -> bool:
+    """Whether a restartPolicyRule of the container says to start it again after this exit code; the first match counts."""
+    for rule in container.get("restartPolicyRules") or ():
+        codes = rule.get("exitCodes") or {}
+        if (exit_code in (codes.get("values") or ())) == (codes.get("operator") == "In"):
+            return bool(rule.get("action") == "Restart")
+    return False
 
 
 def grace_seconds(pod: Object) -> int:

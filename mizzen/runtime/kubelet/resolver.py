@@ -58,8 +58,9 @@ def dns(pod: Object, host: Dns, cluster_dns: tuple[str, ...], cluster_domain: st
 
 
 def hostname(pod: Object) -> str:
-    """The pod's host name, at most 63 characters."""
-    name: str = pod["spec"].get("hostname") or pod["metadata"]["name"]
+    """The pod's host name, at most 63 characters; hostnameOverride is one of its own, in no DNS record."""
+    spec = pod["spec"]
+    name: str = spec.get("hostnameOverride") or spec.get("hostname") or pod["metadata"]["name"]
     return name[:63].rstrip("-.")
 
 
@@ -79,7 +80,7 @@ def hosts_file(pod: Object, ips: tuple[str, ...], cluster_domain: str, host_file
             "fe00::2\tip6-allrouters",
         ]
         name, names = hostname(pod), hostname(pod)
-        if spec.get("subdomain"):
+        if spec.get("subdomain") and not spec.get("hostnameOverride"):
             namespace = pod["metadata"].get("namespace") or "default"
             names = f"{name}.{spec['subdomain']}.{namespace}.svc.{cluster_domain}\t{name}"
         lines += [f"{ip}\t{names}" for ip in ips]

@@ -21,7 +21,7 @@ from mizzen.kube.resource import PODS, Object
 from mizzen.runtime.kubelet import criconfig, podspec
 from mizzen.runtime.kubelet.backoff import Backoff
 from mizzen.runtime.kubelet.context import Context
-from mizzen.runtime.kubelet.launch import Launcher, LaunchError, SyncError
+from mizzen.runtime.kubelet.launch import UNSUPPORTED, Launcher, LaunchError, SyncError
 from mizzen.runtime.kubelet.plan import plan, verdict, will_restart
 from mizzen.runtime.kubelet.probe import Outcome, run_hook
 from mizzen.runtime.kubelet.probing import TITLES, ContainerProbes
@@ -198,6 +198,9 @@ class PodWorker(Launcher):
         except SyncError as error:
             self.context.recorder.event(self.pod, error.reason, error.message, warning=True)
             log.info("pod %s: %s", podspec.pod_name(self.pod), error)
+            if error.reason == UNSUPPORTED:
+                for view in self.views.values():
+                    view.waiting = ("CreateContainerConfigError", error.message)
             wait_s, self._retry_s = self._retry_s, min(self._retry_s * 2, RETRY_LIMIT_S)
             return wait_s
         return min(wait for wait in (REFRESH_S, decision.wake_s, left_s) if wait is not None)
@@ -260,7 +263,7 @@ class PodWorker(Launcher):
             view.started, view.ready = probes.started, probes.ready
             if not passing and kind != "readiness":
                 text = f"Container {view.name} failed {kind} probe, will be restarted"
-                self._kill_later(view, "Killing", text)
+                self._kill_later(view, "Killing", text, kind)
             self._publish.set()
             self.wake()
 
@@ -273,12 +276,13 @@ class PodWorker(Launcher):
         view.started, view.ready = probes.started, probes.ready
         probes.start()
 
-    def _kill_later(self, view: View, reason: str, message: str) -> None:
+    def _kill_later(self, view: View, reason: str, message: str, probe_kind: str = "") -> None:
+        """probe_kind: of the probe that failed; its grace counts before the pod's."""
         if view.killing or not view.running:
             return
         view.killing = True
         self.recorder(self.specs[view.name])(reason, message)
-        probe = self.specs[view.name].get("livenessProbe") or {}
+        probe = self.specs[view.name].get(f"{probe_kind}Probe") or {}
         grace = probe.get("terminationGracePeriodSeconds") or podspec.grace_seconds(self.pod)
         task = asyncio.create_task(self._kill(view, grace), name=f"kill {view.name}")
         self._tasks.add(task)
@@ -320,7 +324,8 @@ class PodWorker(Launcher):
     async def _stop_all(self, grace_s: float) -> None:
         """App containers together, then sidecars, last first."""
         begun = time.monotonic()
-        first = [v for v in self.views.values() if not podspec.is_sidecar(self.specs[v.name])]
+        last = {container["name"] for container in podspec.sidecars(self.pod)}
+        first = [view for view in self.views.values() if view.name not in last]
         for view in self.views.values():
             if view.running:
                 self.recorder(self.specs[view.name])("Killing", f"Stopping container {view.name}")
