@@ -1,6 +1,7 @@
-"""Hypothesis strategies for Istio objects, made from the typed model itself: every field, sparsely filled.
+"""Hypothesis strategies for objects of any kind, made from the typed model itself: every field, sparsely filled.
 
-`spec_of(Kind)` gives JSON specs whose values have the right types; admission may still refuse them.
+`object_of(Kind)` gives JSON objects, `spec_of(type)` specs, `settings_of(MeshConfig)` mesh settings; their values have the
+right types, admission may still refuse them.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from typing import Any
 import msgspec
 from hypothesis import strategies as st
 from msgspec import inspect
+
+from mizzen.api.kinds import Kind
 
 TEXTS = (
     "a", "b.shop.svc.cluster.local", "*.wild.test", "ext.test", "shop", "shop/a", "./*", "*/*", "~/*", "*", "v1", "mesh",
@@ -39,7 +42,11 @@ def strategy(kind: inspect.Type) -> st.SearchStrategy[Any]:
         return st.sampled_from((0.0, 1.0, 12.5, 100.0))
     if isinstance(kind, inspect.CustomType):
         return st.sampled_from(DURATIONS)
-    if isinstance(kind, inspect.VarTupleType):
+    if isinstance(kind, inspect.DateTimeType):
+        return st.just("2026-01-02T03:04:05Z")
+    if isinstance(kind, inspect.AnyType):
+        return st.sampled_from(JSON)
+    if isinstance(kind, inspect.VarTupleType | inspect.ListType):
         return st.lists(strategy(kind.item_type), max_size=2)
     if isinstance(kind, inspect.DictType):
         if isinstance(kind.value_type, inspect.AnyType):
@@ -70,3 +77,31 @@ def spec_of(kind: type[msgspec.Struct]) -> st.SearchStrategy[Mapping[str, Any]]:
     info = inspect.type_info(kind)
     assert isinstance(info, inspect.StructType)
     return strategy(next(field.type for field in info.fields if field.name == "spec"))
+
+
+def settings_of(kind: type[msgspec.Struct]) -> st.SearchStrategy[Mapping[str, Any]]:
+    """Values of a struct that is no object."""
+    return strategy(inspect.type_info(kind))
+
+
+def object_of(kind: Kind) -> st.SearchStrategy[dict[str, Any]]:
+    """Objects called `shop/it`; what stands beside the spec is given as sparsely as what stands in it."""
+    info = inspect.type_info(kind.type)
+    assert isinstance(info, inspect.StructType)
+    parts = {
+        field.encode_name: strategy(_present(field.type))
+        for field in info.fields
+        if field.encode_name not in ("apiVersion", "kind", "metadata", "status")
+    }
+    given = {"spec": parts.pop("spec")} if "spec" in parts else {}
+    meta = {"name": "it", "namespace": "shop", "labels": {"kubernetes.io/service-name": "a"}}
+    return st.fixed_dictionaries(given, optional=parts).map(
+        lambda body: {"apiVersion": kind.api_version, "kind": kind.kind, "metadata": meta, **body}
+    )
+
+
+def _present(kind: inspect.Type) -> inspect.Type:
+    """The type of a value that is there."""
+    if not isinstance(kind, inspect.UnionType):
+        return kind
+    return inspect.UnionType(tuple(one for one in kind.types if not isinstance(one, inspect.NoneType)))

