@@ -67,10 +67,19 @@ def filter_chain(chain: Chain) -> components.FilterChain:
         match.transport_protocol = chain.transport_protocol
         if "*" not in chain.server_names:
             match.server_names.extend(chain.server_names)
-        match.prefix_ranges.extend(cidr_range(cidr) for cidr in sorted(chain.cidrs))
+        match.prefix_ranges.extend(cidr_range(cidr) for cidr in sorted(chain.cidrs) if is_cidr(cidr))
     if chain.config_path:
         out.metadata.filter_metadata["istio"]["config"] = chain.config_path
     return out
+
+
+def is_cidr(text: str) -> bool:
+    """Whether it can be matched: what admission refuses may still stand in files, and holds no other chain up."""
+    try:
+        ipaddress.ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
 
 
 def cidr_range(text: str) -> address_pb2.CidrRange:

@@ -6,6 +6,7 @@ Not here: weights and priorities of localities (locality.py).
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
@@ -15,7 +16,7 @@ from google.protobuf import struct_pb2
 
 from mizzen.api.istio.networking import TrafficPolicy
 from mizzen.istiod.node import Node
-from mizzen.istiod.registry.model import PERSISTENT_SESSION, Endpoint, Health, Service, ServicePort
+from mizzen.istiod.registry.model import PERSISTENT_SESSION, Endpoint, Health, Resolution, Service, ServicePort
 from mizzen.istiod.registry.workloads import selects
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.cluster_names import SNI_DNAT, parse_cluster_name
@@ -29,6 +30,7 @@ LbEndpoint = endpoint_components_pb2.LbEndpoint
 ClusterLoadAssignment = endpoint_pb2.ClusterLoadAssignment
 NO_POLICY = TrafficPolicy()
 DRAINING = "istio.io/draining"
+ADDRESS = re.compile(r"[0-9.]*|[0-9a-fA-F]*:[0-9a-fA-F:.]*(%.*)?")  # an IP address, not a name; "" is left to networks
 
 
 def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:
@@ -94,6 +96,7 @@ def locality_endpoints(
         and selects(labels, endpoint.labels)
         and _is_served(svc, endpoint, keep_unready)
         and (not svc.node_local or _same_node(node, endpoint))
+        and (svc.resolution is not Resolution.CLIENT_SIDE_LB or _reachable(snap, endpoint))
     ]
     groups: dict[str, Group] = {}
     for endpoint in chosen:
@@ -117,6 +120,13 @@ def locality_endpoints(
 def _locality(label: str) -> Any:
     region, zone, subzone = (*label.split("/", 2), "", "", "")[:3]
     return LocalityLbEndpoints(locality=base_pb2.Locality(region=region, zone=zone, sub_zone=subzone))
+
+
+def _reachable(snap: Snapshot, endpoint: Endpoint) -> bool:
+    """Whether Envoy takes its address: for one that is a name it refuses the whole assignment. A gateway's stands in for it."""
+    if endpoint.port == 0 or snap.networks.gateways.get(endpoint.network):
+        return True
+    return ADDRESS.fullmatch(endpoint.address) is not None
 
 
 def _same_node(node: Node, endpoint: Endpoint) -> bool:

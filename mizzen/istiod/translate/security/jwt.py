@@ -7,6 +7,7 @@ Source: envoy.extensions.filters.http.jwt_authn.v3. Not here: fetching keys.
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -68,12 +69,22 @@ def _provider(rule: JWTRule, keys: Mapping[str, str], sidecar: bool) -> Any:
         provider.claim_to_headers.add(header_name=claim.header, claim_name=claim.claim)
     words = sorted({*SPACE_DELIMITED, *rule.space_delimited_claims})
     provider.normalize_payload_in_metadata.space_delimited_claims.extend(words)
-    text = rule.jwks or keys.get(source_of(rule)) or unmatchable_keys(rule.jwks_uri or "")
+    text = rule.jwks or keys.get(source_of(rule)) or unmatchable_keys(rule)
     provider.local_jwks.CopyFrom(base_pb2.DataSource(inline_string=text))
     return provider
 
 
-def unmatchable_keys(uri: str) -> str:
-    """A JWKS that verifies no token: its modulus is the URI itself."""
-    modulus = base64.urlsafe_b64encode(uri.encode()).decode().rstrip("=")
+def unmatchable_keys(rule: JWTRule) -> str:
+    """A JWKS that verifies no token: its modulus is the URI itself, as Istio's is.
+
+    Without a URI it is a number of 2048 bits that nobody has made out of primes (Istio: a key whose private half is
+    printed in RFC 7517). Envoy takes no listener with an empty modulus.
+    """
+    if rule.jwks_uri:
+        made = rule.jwks_uri.encode()
+    else:
+        digest = bytearray(hashlib.shake_256((rule.issuer or "").encode()).digest(256))
+        digest[0], digest[-1] = digest[0] | 0x80, digest[-1] | 1
+        made = bytes(digest)
+    modulus = base64.urlsafe_b64encode(made).decode().rstrip("=")
     return f'{{"keys":[ {{"e":"AQAB","kid":"abc","kty":"RSA","n":"{modulus}"}}]}}'
