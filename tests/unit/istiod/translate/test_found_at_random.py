@@ -32,6 +32,6 @@ def test_an_endpoint_with_a_name_is_not_in_an_assignment() -> None:
 
 def test_a_provider_without_keys_has_some_that_verify_nothing() -> None:
     spec: dict[str, Any] = {"jwtRules": [{"issuer": "a"}]}
-    (rule,) = kinds.decode(make("security.istio.io/v1", "RequestAuthentication", "it", spec)).spec.jwt_rules  # type: ignore[attr-defined]
+    (rule,) = kinds.decode(make("security.istio.io/v1", "RequestAuthentication", "it", spec)).spec.jwt_rules
     assert unmatchable_keys(rule) == unmatchable_keys(rule)
     assert '"n":""' not in unmatchable_keys(rule)
