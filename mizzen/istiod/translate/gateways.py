@@ -147,7 +147,10 @@ class MergedGateway:
         binds.add(bound.server.bind)
         if bound.server.tls is None and not new_bind:
             return f"port {number} is shared by servers with TLS settings, and this one has none"
-        self._port(bound, number).servers.append(bound)
+        port = self._port(bound, number)
+        if not port.servers:
+            port.route_name = bound.route_name
+        port.servers.append(bound)
         return ""
 
     def _port(self, bound: BoundServer, number: int) -> PortServers:

@@ -23,6 +23,7 @@ from mizzen.istiod.translate.messages import pack, uint32
 
 ListenerFilter = listener_components_pb2.ListenerFilter
 Predicate = listener_components_pb2.ListenerFilterChainMatchPredicate
+LAST_PORT = 65535
 ORIGINAL_SRC_MARK = 1337
 PLAIN_HTTP = frozenset({"http/1.0", "http/1.1", "h2c"})
 
@@ -89,7 +90,11 @@ def _where_off(needed: dict[int, bool]) -> Any:
 
 
 def _any_of(ports: list[int]) -> Any:
-    rules = [Predicate(destination_port_range=range_pb2.Int32Range(start=port, end=port + 1)) for port in sorted(ports)]
+    rules = [
+        Predicate(destination_port_range=range_pb2.Int32Range(start=port, end=port + 1))
+        for port in sorted(ports)
+        if port <= LAST_PORT  # no connection comes to another one
+    ]
     if not rules:
         return None
     return rules[0] if len(rules) == 1 else Predicate(or_match=Predicate.MatchSet(rules=rules))

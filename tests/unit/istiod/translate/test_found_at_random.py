@@ -35,3 +35,29 @@ def test_a_provider_without_keys_has_some_that_verify_nothing() -> None:
     (rule,) = kinds.decode(make("security.istio.io/v1", "RequestAuthentication", "it", spec)).spec.jwt_rules
     assert unmatchable_keys(rule) == unmatchable_keys(rule)
     assert '"n":""' not in unmatchable_keys(rule)
+
+
+def test_plaintext_beside_passed_on_tls_has_its_routes() -> None:
+    def gateway(name: str, **server: Any) -> dict[str, Any]:
+        servers = [
+            {"port": {"number": 8443, "protocol": protocol, "name": name}, **rest} for protocol, rest in server.items()
+        ]
+        return make("networking.istio.io/v1", "Gateway", name, {"selector": {"app": "edge"}, "servers": servers})
+
+    found = changed(
+        [
+            kinds.decode(gateway("passing", TLS={"hosts": ["*/*.wild.test"], "tls": {"mode": "AUTO_PASSTHROUGH"}})),
+            kinds.decode(gateway("plain", HTTP={"hosts": ["*"]})),
+        ]
+    )
+    assert [message.name for section, message in found if section == "routes"] == ["http.8443"]  # type: ignore[attr-defined]
+
+
+def test_a_port_that_is_none_holds_nothing_up() -> None:
+    changed(
+        [
+            kinds.decode(
+                make("networking.istio.io/v1", "Sidecar", "it", {"ingress": [{"port": {"number": 4_000_000_000}}]})
+            )
+        ]
+    )
