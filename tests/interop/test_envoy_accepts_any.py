@@ -49,11 +49,18 @@ EMITTING = [kind for kind in KINDS if kind.kind not in NOT_OURS]
 
 def objects_of(kind: kinds.Kind) -> st.SearchStrategy[dict[str, Any]]:
     made = object_of(kind)
-    if kind.kind == "Service":  # an API server lets addresses through alone
-        return made.map(lambda obj: {**obj, "spec": {**obj["spec"], **ADDRESSES}} if obj["spec"] else obj)
+    if kind.kind == "Service":
+        return made.filter(lambda obj: _has_ports(obj["spec"])).map(
+            lambda obj: {**obj, "spec": {**obj["spec"], **ADDRESSES}} if obj["spec"] else obj
+        )
     if kind.kind not in DENSER or kind not in kinds.ISTIO_KINDS:
         return made
     return st.builds(lambda obj, spec: {**obj, "spec": spec}, made, DENSER[kind.kind])
+
+
+def _has_ports(spec: dict[str, Any] | None) -> bool:
+    """Whether an API server would let a Service's ports through."""
+    return all(port["port"] <= 65535 for port in (spec or {}).get("ports") or ())
 
 
 def admitted(obj: dict[str, Any]) -> bool:
