@@ -177,6 +177,13 @@ def has(istiod: Istiod, kind: str, name: str) -> bool:
     return istiod.hub.snapshot is not None and istiod.hub.snapshot.get(kind, ("shop", name)) is not None
 
 
+async def bookmarked(client: Client, version: str) -> bool:
+    """Whether a short watch of what does not change gets a bookmark."""
+    events = client.watch(VIRTUAL_SERVICES, "shop", resource_version=version, timeout_s=5)
+    found = [event async for event in events]
+    return any(event[0] == "BOOKMARK" and event[1]["metadata"]["resourceVersion"] for event in found)
+
+
 async def test_istiod_keeps_up_with_a_foreign_api_server(foreign: Foreign) -> None:
     async with Client(load(foreign.kubeconfig)) as client:
         for name in ("istio-system", "shop"):
@@ -188,10 +195,13 @@ async def test_istiod_keeps_up_with_a_foreign_api_server(foreign: Foreign) -> No
             await until(lambda: has(istiod, "Service", "listed"), "what was there", LIMIT_S)
             await client.create(SERVICES, service("watched"))
             spec = {"hosts": ["listed"], "http": [{"redirect": {"uri": "/elsewhere"}}]}
-            await client.create(VIRTUAL_SERVICES, {"metadata": {"name": "v", "namespace": "shop"}, "spec": spec})
+            made = await client.create(VIRTUAL_SERVICES, {"metadata": {"name": "v", "namespace": "shop"}, "spec": spec})
             await until(lambda: has(istiod, "Service", "watched"), "a new Service", LIMIT_S)
             await until(lambda: has(istiod, "VirtualService", "v"), "a new VirtualService", LIMIT_S)
 
+            assert await bookmarked(client, made["metadata"]["resourceVersion"]), (
+                "a watch that ends is told how far it came"
+            )
             foreign.stop()
             foreign.start()
             await foreign.ready()
