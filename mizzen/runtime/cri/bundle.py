@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import stat
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,9 @@ MASKED = str.split(
     "/proc/sched_debug /proc/scsi /sys/firmware"
 )
 READ_ONLY = str.split("/proc/bus /proc/fs /proc/irq /proc/sys /proc/sysrq-trigger")
+
+
+OOM_LEAST = -1000
 
 
 class Refused(Exception):
@@ -194,6 +198,19 @@ def resources(linux: Any, rules: list[dict[str, Any]]) -> dict[str, Any]:
     return found
 
 
+@cache
+def least_oom_score() -> int:
+    """The least oom_score_adj that may be given: our own where the kernel does not let us lower it (within a container)."""
+    file = Path("/proc/self/oom_score_adj")
+    own = int(file.read_text())
+    try:
+        file.write_text(str(max(OOM_LEAST, own - 1)))
+        file.write_text(str(own))
+    except OSError:
+        return own
+    return OOM_LEAST
+
+
 def refuse_unsupported(config: Any) -> None:
     """Raise Refused for what this runtime does not do."""
     security = config.linux.security_context
@@ -256,7 +273,7 @@ def spec(config: Any, image: Image, root: Path, *, hostname: str, namespaces: li
         "cwd": config.working_dir or image.workdir or "/",
         "capabilities": capabilities(security),
         "noNewPrivileges": security.no_new_privs,
-        "oomScoreAdj": config.linux.resources.oom_score_adj,
+        "oomScoreAdj": max(config.linux.resources.oom_score_adj, least_oom_score()),
     }
     return {
         "ociVersion": "1.0.2",

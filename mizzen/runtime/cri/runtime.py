@@ -174,8 +174,7 @@ class Runtime:
                     path = sandbox.namespace(kind)
                     path.touch()
                     netns.mount(f"/proc/thread-self/ns/{kind}", str(path), flags=netns.MS_BIND)
-                if "net" in wanted:
-                    _set_sysctls(dict(sandbox.config.linux.sysctls))
+                _set_sysctls(dict(sandbox.config.linux.sysctls), set(wanted))
             finally:
                 for kind, flag in wanted.items():
                     netns.setns(homes[kind], flag)
@@ -406,11 +405,14 @@ def _mappings(config: Any) -> list[dict[str, Any]]:
     ]
 
 
-def _set_sysctls(wanted: dict[str, str]) -> None:
-    """Namespaced sysctls of the pod, written from inside its namespaces."""
+def _set_sysctls(wanted: dict[str, str], own: set[str]) -> None:
+    """Namespaced sysctls of the pod, written from inside its namespaces; own: those that are not the host's."""
     for name, value in wanted.items():
-        if not name.startswith(("net.", "kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue.")):
+        of_ipc = name.startswith(("kernel.shm", "kernel.msg", "kernel.sem", "fs.mqueue."))
+        if ".." in name or "/" in name or not (of_ipc or name.startswith("net.")):
             raise OSError(22, f"sysctl {name} does not belong to a pod's namespaces")
+        if ("ipc" if of_ipc else "net") not in own:
+            raise OSError(22, f"sysctl {name} is the host's for a pod in the host's namespace")
         Path("/proc/sys", *name.split(".")).write_text(value)
 
 

@@ -79,7 +79,26 @@ def container_stats(container: Container) -> Any:
     cgroup = ""
     with contextlib.suppress(OSError, ValueError):
         cgroup = json.loads((container.directory / "config.json").read_bytes())["linux"]["cgroupsPath"]
-    return cri.ContainerStats(attributes=attributes, **(_usage(cgroup) if cgroup else {}))
+    return cri.ContainerStats(
+        attributes=attributes, writable_layer=_layer(container.directory), **(_usage(cgroup) if cgroup else {})
+    )
+
+
+def _layer(directory: Path) -> Any:
+    """What a container has written to its root file system: bytes and inodes of the overlay's upper directory."""
+    used = inodes = 0
+    upper = next((path for path in (directory / "layer" / "upper", directory / "upper") if path.is_dir()), directory)
+    for folder, _, files in os.walk(upper) if upper != directory else ():
+        for name in files:
+            with contextlib.suppress(OSError):
+                used += os.lstat(os.path.join(folder, name)).st_blocks * 512
+                inodes += 1
+    return cri.FilesystemUsage(
+        timestamp=time.time_ns(),
+        fs_id=cri.FilesystemIdentifier(mountpoint=str(directory)),
+        used_bytes=_value(used),
+        inodes_used=_value(inodes),
+    )
 
 
 def sandbox_stats(sandbox: Sandbox, containers: list[Container]) -> Any:

@@ -17,12 +17,12 @@ import grpc
 
 from mizzen.kube import CONNECTION_ERRORS, ApiError
 from mizzen.kube.resource import RUNTIME_CLASSES, Object
-from mizzen.runtime.kubelet import criconfig, environment, podspec, refusals, volumes
+from mizzen.runtime.kubelet import criconfig, environment, podspec, refusals, storage, volumes
 from mizzen.runtime.kubelet.context import Context
 from mizzen.runtime.kubelet.fields import UnknownField
 from mizzen.runtime.kubelet.probe import run_hook
 from mizzen.runtime.kubelet.resolver import dns, hosts_file
-from mizzen.runtime.kubelet.status import Network
+from mizzen.runtime.kubelet.status import Network, admitted
 from mizzen.runtime.kubelet.views import View
 from mizzen.wire import cri
 
@@ -217,7 +217,8 @@ class Launcher:
             path = container.get("terminationMessagePath") or "/dev/termination-log"
             extra = {"/etc/hosts": self.directory / "etc-hosts", path: message}
             mounts = criconfig.mounts(pod, container, self.volumes, env, extra)
-            config = criconfig.container_config(pod, container, attempt, env, mounts, context.memory_bytes)
+            given = {**container, "resources": admitted(pod, container["name"], container.get("resources")) or {}}
+            config = criconfig.container_config(pod, given, attempt, env, mounts, context.memory_bytes)
             await self._check_root(container)
             if target := container.get("targetContainerName"):
                 options = config.linux.security_context.namespace_options
@@ -290,6 +291,24 @@ class Launcher:
 
             text = tail_text(Path(view.current.log_path), lines=80, limit=2048)
         return text
+
+    async def storage_excess(self) -> str:
+        """Which limit of local storage the pod has passed, in words; empty when none."""
+        layers: dict[str, int] = {}
+        for view in self.views.values():
+            if view.running:
+                with contextlib.suppress(grpc.aio.AioRpcError):
+                    request = cri.ContainerStatsRequest(container_id=view.current.id)
+                    answer = await self.context.runtime.ContainerStats(request)
+                    layers[view.name] = answer.stats.writable_layer.used_bytes.value
+        return await asyncio.to_thread(self._excess, layers)
+
+    def _excess(self, layers: dict[str, int]) -> str:
+        logs = criconfig.log_directory(self.context.logs, self.pod)
+        containers = {name: size + storage.disk_bytes(logs / name) for name, size in layers.items()}
+        folder = self.volumes.directory / "emptyDir"
+        volume_sizes = {name: storage.disk_bytes(folder / name) for name in storage.disk_volumes(self.pod)}
+        return storage.excess(self.pod, storage.Used(volume_sizes, containers))
 
     async def remove_attempts(self, before: View) -> None:
         """Remove a container's older attempt from the runtime."""

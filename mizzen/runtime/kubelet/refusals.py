@@ -1,7 +1,6 @@
 """Which fields of a pod this node does not do: refused by name before anything is made, never passed over.
 
-Takes a pod (or one container), gives the paths with the reason. What is not here is honoured, or has no effect by Kubernetes' own
-rules: docs/pod-fields.md lists every field; a test walks the types and holds that list complete.
+Takes a pod (or one container), gives the paths with the reason.
 Not here: what the API server refuses (apiserver/kinds), what depends on the node's state (volumes that cannot be made, …).
 """
 

@@ -14,7 +14,7 @@ from mizzen.runtime.kubelet.backoff import words
 from mizzen.runtime.kubelet.plan import initialized, verdict, will_restart
 from mizzen.runtime.kubelet.views import View, Views
 
-KUBELET_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady")
+KUBELET_CONDITIONS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodResizePending")
 
 
 class Host(NamedTuple):
@@ -97,7 +97,7 @@ def container_status(
     }
     if view.current is not None:
         found["containerID"] = f"{host.runtime}://{view.current.id}"
-    if resources := container.get("resources"):
+    if resources := admitted(pod, view.name, container.get("resources")):
         found["resources"] = resources
         if resources.get("requests"):
             found["allocatedResources"] = resources["requests"]
@@ -196,6 +196,8 @@ def conditions(pod: Object, views: Views, network: Network, now: float, failed: 
         _ready(pod, containers, old),
         containers,
     ]
+    if changed := resized(pod):
+        made.append(_condition("PodResizePending", True, "Infeasible", f"a running pod is not resized here: {changed}"))
     by_kind = {item["type"]: item for item in old}
     for item in made:
         before = by_kind.get(item["type"])
@@ -204,6 +206,27 @@ def conditions(pod: Object, views: Views, network: Network, now: float, failed: 
         if (generation := pod["metadata"].get("generation")) is not None:
             item["observedGeneration"] = generation
     return made + [item for item in old if item["type"] not in KUBELET_CONDITIONS]
+
+
+def resized(pod: Object) -> str:
+    """The containers whose resources are no longer those that they were admitted with, by the status before; for people."""
+    status = pod.get("status") or {}
+    names = []
+    for containers, statuses in (("containers", "containerStatuses"), ("initContainers", "initContainerStatuses")):
+        admitted = {one["name"]: one["resources"] for one in status.get(statuses) or () if "resources" in one}
+        for container in pod["spec"].get(containers) or ():
+            if container["name"] in admitted and admitted[container["name"]] != (container.get("resources") or {}):
+                names.append(container["name"])
+    return ", ".join(names)
+
+
+def admitted(pod: Object, name: str, wanted: dict[str, Any] | None) -> dict[str, Any] | None:
+    """The resources that a container was given when it was first seen; they do not change."""
+    status = pod.get("status") or {}
+    for one in (*(status.get("containerStatuses") or ()), *(status.get("initContainerStatuses") or ())):
+        if one["name"] == name and "resources" in one:
+            return dict(one["resources"])
+    return wanted
 
 
 def pod_status(

@@ -18,7 +18,7 @@ import grpc
 
 from mizzen.kube import CONNECTION_ERRORS, ApiError
 from mizzen.kube.resource import PODS, Object
-from mizzen.runtime.kubelet import criconfig, podspec
+from mizzen.runtime.kubelet import criconfig, podspec, storage
 from mizzen.runtime.kubelet.backoff import Backoff
 from mizzen.runtime.kubelet.context import Context
 from mizzen.runtime.kubelet.launch import UNSUPPORTED, Launcher, LaunchError, SyncError
@@ -192,6 +192,11 @@ class PodWorker(Launcher):
                 await self._finish(decision.over)
                 return None
             self._retry_s = RETRY_FIRST_S
+            if storage.limited(self.pod) and (over := await self.storage_excess()):
+                self.failed = ("Evicted", over)
+                self.context.recorder.event(self.pod, *self.failed, warning=True)
+                await self._finish("Failed")
+                return None
             if time.monotonic() - self._refreshed > REFRESH_S:
                 self._refreshed = time.monotonic()
                 await self.make_volumes(refresh=True)
@@ -203,7 +208,8 @@ class PodWorker(Launcher):
                     view.waiting = ("CreateContainerConfigError", error.message)
             wait_s, self._retry_s = self._retry_s, min(self._retry_s * 2, RETRY_LIMIT_S)
             return wait_s
-        return min(wait for wait in (REFRESH_S, decision.wake_s, left_s) if wait is not None)
+        regular_s = storage.STORAGE_S if storage.limited(self.pod) else REFRESH_S
+        return min(wait for wait in (regular_s, decision.wake_s, left_s) if wait is not None)
 
     def _deadline_s(self) -> float | None:
         """Seconds until the pod's activeDeadlineSeconds are over; None when it has no such limit."""
