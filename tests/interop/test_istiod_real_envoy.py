@@ -106,11 +106,20 @@ def _state(connection: Connection) -> dict[str, str]:
     return {short_name(url): f"{w.status} {w.error or ''}" for url, w in connection.watches.items()}
 
 
-def istiod_on(config: Path, socket: Path, mesh: Path | None = None, ca: Path | None = None) -> Istiod:
+def istiod_on(
+    config: Path, socket: Path, mesh: Path | None = None, ca: Path | None = None, grpc_server: str = "mizzen"
+) -> Istiod:
     """An istiod that serves a folder on a socket file, and nothing else."""
     none = dict.fromkeys(("secure_grpc_addr", "http_addr", "https_addr", "monitoring_addr", "ctrlz_addr"), "")
     return Istiod(
-        ServerOptions(config_dir=(config,), mesh_config=mesh, ca_dir=ca, grpc_addr=f"unix:{socket}", **none)  # type: ignore[arg-type]
+        ServerOptions(
+            config_dir=(config,),
+            mesh_config=mesh,
+            ca_dir=ca,
+            grpc_addr=f"unix:{socket}",
+            grpc_server=grpc_server,  # type: ignore[arg-type]
+            **none,  # type: ignore[arg-type]
+        )
     )
 
 
@@ -173,10 +182,11 @@ async def complaints(
     return refused
 
 
+@pytest.mark.parametrize("grpc_server", ["mizzen", "grpcio"])
 @pytest.mark.parametrize("delta", [True, False], ids=["delta", "whole"])
-async def test_a_new_istiod_adopts_the_proxies_of_the_old_one(delta: bool, tmp_path: Path) -> None:
+async def test_a_new_istiod_adopts_the_proxies_of_the_old_one(delta: bool, grpc_server: str, tmp_path: Path) -> None:
     """Traffic's configuration stays while istiod is away; what changed meanwhile is in force when the next one
-    is there.
+    is there, whoever serves its gRPC.
     """
     config, socket, folder = tmp_path / "config", tmp_path / "xds.sock", tmp_path / "envoy"
     config.mkdir()
@@ -184,7 +194,7 @@ async def test_a_new_istiod_adopts_the_proxies_of_the_old_one(delta: bool, tmp_p
     shutil.copy(CASES / "services-only" / "input.yaml", config)
     proxy = next(p for p in proxies("services-only") if p["type"] == "sidecar")
     node_id, metadata = node_of(proxy)
-    first = istiod_on(config, socket, ca=tmp_path / "ca")
+    first = istiod_on(config, socket, ca=tmp_path / "ca", grpc_server=grpc_server)
     await first.start()
     identity = f"spiffe://cluster.local/ns/{proxy['namespace']}/sa/{metadata['SERVICE_ACCOUNT']}"
     async with (
@@ -200,7 +210,7 @@ async def test_a_new_istiod_adopts_the_proxies_of_the_old_one(delta: bool, tmp_p
         gone = next(d for d in documents if d["kind"] == "Service")
         kept = [d for d in documents if d is not gone]
         (config / "input.yaml").write_text(yaml.safe_dump_all(kept))
-        second = istiod_on(config, socket, ca=tmp_path / "ca")
+        second = istiod_on(config, socket, ca=tmp_path / "ca", grpc_server=grpc_server)
         try:
             await second.start()
             connection = await settled(second, envoy)

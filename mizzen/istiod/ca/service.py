@@ -16,8 +16,7 @@ from mizzen.istiod.ca.authenticate import Caller, Unauthenticated
 from mizzen.istiod.ca.authority import Authority, TtlError
 from mizzen.istiod.ca.kubernetes_ra import KubernetesRa, SigningError
 from mizzen.istiod.ca.pki import CsrError
-from mizzen.istiod.rpc.call import Call, Method
-from mizzen.istiod.rpc.status import Refused
+from mizzen.istiod.rpc.call import Call, Method, Refused
 from mizzen.wire import istio_ca
 from mizzen.wire.grpc_status import Status
 

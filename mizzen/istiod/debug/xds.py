@@ -22,7 +22,7 @@ import mizzen
 from mizzen.istiod.ca import spiffe
 from mizzen.istiod.debug.config_dump import dumps
 from mizzen.istiod.debug.endpoints import Debug, DebugError, answer, is_proxy
-from mizzen.istiod.rpc.status import Refused
+from mizzen.istiod.rpc.call import Refused
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.types import DEBUG
 from mizzen.wire.grpc_status import Status

@@ -14,7 +14,8 @@ from collections.abc import Mapping, Sequence
 
 from cryptography import x509
 
-from mizzen.istiod.rpc.call import Connection, Method
+from mizzen.istiod.rpc.call import Method
+from mizzen.istiod.rpc.connection import Connection
 from mizzen.kube.kubeconfig import load_cert_chain
 
 HANDSHAKE_TIMEOUT_S = 30.0
@@ -52,8 +53,7 @@ class GrpcServer:
     def replace(self, chain: bytes, key: bytes, roots: str) -> None:
         """Serve another certificate, and trust other client roots too, from the next handshake on."""
         if self._context is not None:
-            load_cert_chain(self._context, chain, key)
-            self._context.load_verify_locations(cadata=roots)
+            use_certificate(self._context, chain, key, roots)
 
     async def stop(self) -> None:
         if self._server is not None:
@@ -79,12 +79,17 @@ def server_context(chain: bytes, key: bytes, roots: str) -> ssl.SSLContext:
     """TLS 1.2 or newer, HTTP/2 only; client certificates that do not verify against the roots end the handshake."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    load_cert_chain(context, chain, key)
-    context.load_verify_locations(cadata=roots)
+    use_certificate(context, chain, key, roots)
     context.verify_mode = ssl.CERT_OPTIONAL
     context.set_alpn_protocols(["h2"])
     context.num_tickets = 1
     return context
+
+
+def use_certificate(context: ssl.SSLContext, chain: bytes, key: bytes, roots: str) -> None:
+    """Show this certificate and trust these roots too, from the next handshake on. chain, key, roots: PEM."""
+    load_cert_chain(context, chain, key)
+    context.load_verify_locations(cadata=roots)
 
 
 def uris(transport: asyncio.BaseTransport) -> Sequence[str]:

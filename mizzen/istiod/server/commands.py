@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -42,6 +42,12 @@ def istiod(
         str, typer.Option("--monitoring-addr", "--monitoringAddr", help="Metrics and debugging.")
     ] = ":15014",
     ctrlz_addr: Annotated[str, typer.Option("--ctrlz-addr", help="ControlZ.")] = "127.0.0.1:9876",
+    grpc_server: Annotated[
+        Literal["mizzen", "grpcio"],
+        typer.Option(
+            "--grpc-server", help="Who serves the gRPC ports: our own server, or the library grpcio (slower)."
+        ),
+    ] = "mizzen",
     mesh_config: Annotated[
         Path | None, typer.Option("--mesh-config", "--meshConfig", help="MeshConfig over the defaults.")
     ] = None,
@@ -83,6 +89,7 @@ def istiod(
             https_addr=https_addr,
             monitoring_addr=monitoring_addr,
             ctrlz_addr=ctrlz_addr,
+            grpc_server=grpc_server,
             mesh_config=mesh_config,
             domain=domain,
             cluster_id=cluster_id,

@@ -7,21 +7,23 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mizzen.api.errors import UsageError
 from mizzen.istiod.ca.authenticate import Authenticator, Caller, Unauthenticated
 from mizzen.istiod.ca.authority import Authority
 from mizzen.istiod.ca.kubernetes_ra import KubernetesRa
 from mizzen.istiod.ca.service import CertificateService
-from mizzen.istiod.rpc.call import Method
+from mizzen.istiod.rpc.call import Method, Refused
 from mizzen.istiod.rpc.server import GrpcServer, server_context
-from mizzen.istiod.rpc.status import Refused
 from mizzen.istiod.server.metrics import Metrics
 from mizzen.istiod.server.options import ServerOptions, bind, flag
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.server import AdsService, Debug, Machines, ReadsSecrets
 from mizzen.wire.grpc_status import Status
+
+if TYPE_CHECKING:
+    from mizzen.istiod.rpc.grpcio import GrpcioServer
 
 
 class BoundPorts(NamedTuple):
@@ -79,7 +81,7 @@ class GrpcPorts:
         self._options, self._hub, self._authority, self._metrics = options, hub, authority, metrics
         self._debug = debug
         self._reads_secrets = reads_secrets
-        self._servers: list[GrpcServer] = []
+        self._servers: list[GrpcServer | GrpcioServer] = []
         self.authenticator = Authenticator(lambda: authority.trust_domain, tokens)
         self.ports: dict[str, int] = {}
 
@@ -103,8 +105,14 @@ class GrpcPorts:
         for server in self._servers:
             await server.stop()
 
-    def _serve(self, methods: dict[str, Method]) -> GrpcServer:
-        server = GrpcServer(methods)
+    def _serve(self, methods: dict[str, Method]) -> GrpcServer | GrpcioServer:
+        server: GrpcServer | GrpcioServer
+        if self._options.grpc_server == "grpcio":
+            from mizzen.istiod.rpc.grpcio import GrpcioServer  # 12 MB, for who asks for it
+
+            server = GrpcioServer(methods)
+        else:
+            server = GrpcServer(methods)
         self._servers.append(server)
         return server
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
@@ -27,6 +28,7 @@ class ServerOptions(msgspec.Struct, frozen=True, kw_only=True):
     monitoring_addr: str = ":15014"
     https_addr: str = ":15017"
     ctrlz_addr: str = "127.0.0.1:9876"
+    grpc_server: Literal["mizzen", "grpcio"] = "mizzen"
     mesh_config: Path | None = None
     domain: str = "cluster.local"
     cluster_id: str = "Kubernetes"

@@ -17,8 +17,7 @@ from google.protobuf.message import DecodeError
 
 from mizzen.api.errors import PeerError
 from mizzen.istiod.node import Node, from_xds
-from mizzen.istiod.rpc.call import Call, Method
-from mizzen.istiod.rpc.status import Refused
+from mizzen.istiod.rpc.call import Call, Method, Refused
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.hub import Hub
 from mizzen.istiod.xds.subscription import Request

@@ -19,6 +19,7 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from mizzen.api.istio.mesh import MeshConfig
 from mizzen.istiod.node import Node
 from mizzen.istiod.objects import Change
+from mizzen.istiod.rpc.grpcio import GrpcioServer
 from mizzen.istiod.rpc.server import GrpcServer
 from mizzen.istiod.server.options import bind
 from mizzen.istiod.snapshot import Snapshot
@@ -57,8 +58,12 @@ class World:
             yield "l", listener_pb2.Listener(name="l", stat_prefix=str(sum(self.clusters.values())))
 
 
+SERVERS = {"mizzen": GrpcServer, "grpcio": GrpcioServer}
+
+
 class Server:
-    def __init__(self) -> None:
+    def __init__(self, kind: str) -> None:
+        self.kind = kind
         self.world = World()
         self.hub = Hub(self.world)
         self.snapshot = Snapshot.build([], MeshConfig())
@@ -68,7 +73,7 @@ class Server:
         async def who(_: Any) -> tuple[str, ...] | None:
             return self.identities
 
-        self.server = GrpcServer(AdsService(self.hub, who).methods())
+        self.server = SERVERS[self.kind](AdsService(self.hub, who).methods())
         return f"127.0.0.1:{await self.server.start(bind('grpc', '127.0.0.1:0'))}"
 
     def publish(self) -> None:
@@ -76,9 +81,9 @@ class Server:
         self.hub.publish(self.snapshot, [Change("Sidecar", ("shop", "x"), object())])
 
 
-@pytest.fixture
-async def server() -> AsyncIterator[Server]:
-    one = Server()
+@pytest.fixture(params=SERVERS)
+async def server(request: pytest.FixtureRequest) -> AsyncIterator[Server]:
+    one = Server(request.param)
     one.address = await one.start()  # type: ignore[attr-defined]
     one.hub.publish(one.snapshot, [])
     yield one
@@ -326,6 +331,7 @@ async def test_what_was_missing_is_sent_when_it_comes(server: Server, channel: A
     assert len((await c.next()).resources) == 1
 
 
+@pytest.mark.parametrize("server", ["mizzen"], indirect=True)  # grpcio copies what waits
 async def test_a_slow_proxy_costs_no_memory_and_delays_nobody(server: Server) -> None:
     """What it did not read is merged into what it gets later; what waits for it is the others' bytes, cut."""
     large = "x" * (1 << 20)

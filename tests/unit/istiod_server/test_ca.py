@@ -248,8 +248,8 @@ async def test_tokens_by_review(monkeypatch: pytest.MonkeyPatch) -> None:
                 await reviewer.account(token)
 
 
-@pytest.fixture
-async def istiod(tmp_path: Path) -> AsyncIterator[tuple[Istiod, Issuer]]:
+@pytest.fixture(params=["mizzen", "grpcio"])
+async def istiod(tmp_path: Path, request: pytest.FixtureRequest) -> AsyncIterator[tuple[Istiod, Issuer]]:
     issuer = Issuer()
     (tmp_path / "config").mkdir()
     (tmp_path / "key.pem").write_bytes(issuer.pem)
@@ -259,6 +259,7 @@ async def istiod(tmp_path: Path) -> AsyncIterator[tuple[Istiod, Issuer]]:
         token_key=tmp_path / "key.pem",
         ca_dir=tmp_path / "ca",
         ctrlz_addr="",
+        grpc_server=request.param,
         **here,  # type: ignore[arg-type]
     )
     server = Istiod(options)
