@@ -19,10 +19,13 @@ from envoy.config.core.v3 import base_pb2
 from mizzen.proxy.accesslog.sinks import Logs
 from mizzen.proxy.admin.server import Admin
 from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.values import seconds
-from mizzen.proxy.filters.registry import extensions
+from mizzen.proxy.filters.registry import extensions, typed
 from mizzen.proxy.http.route import Match, Redirect, Route
 from mizzen.proxy.listener.manager import Listeners
+from mizzen.proxy.log_format import configured, use
+from mizzen.proxy.stats.matcher import StatsMatcher
 from mizzen.proxy.stats.prometheus import Tags
 from mizzen.proxy.stats.store import Store
 from mizzen.proxy.upstream.manager import Clusters
@@ -31,6 +34,7 @@ from mizzen.proxy.xds.secrets import Secrets
 
 log = logging.getLogger("envoy.main")
 SWEEP_S = 0.01
+CONNECTIONS = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 SERVER_COUNTERS = [
     "debug_assertion_failures",
     "dropped_stat_flushes",
@@ -108,7 +112,12 @@ class Server:
 
     def _read_bootstrap(self) -> None:
         bootstrap = self.bootstrap
+        check(bootstrap, "Bootstrap")
         self.stats.tag_rules = Tags(bootstrap.stats_config, bootstrap.node)
+        if bootstrap.stats_config.HasField("stats_matcher"):
+            self.stats.keeps = StatsMatcher(bootstrap.stats_config.stats_matcher)
+        if bootstrap.application_log_config.HasField("log_format"):
+            use(configured(bootstrap.application_log_config.log_format))
         for layer in bootstrap.layered_runtime.layers:
             kind = layer.WhichOneof("layer_specifier")
             if kind == "static_layer":
@@ -123,6 +132,11 @@ class Server:
                 raise Unsupported(f"Bootstrap.layered_runtime.{kind}")
         limit = self.runtime.get("overload.global_downstream_max_connections")
         self.max_connections = int(limit) if isinstance(limit, (int, float)) else 0
+        for monitor in bootstrap.overload_manager.resource_monitors:
+            kind, config = typed(monitor.typed_config, monitor.name)
+            if kind != CONNECTIONS:
+                raise Unsupported(f"Bootstrap.overload_manager.resource_monitors {monitor.name} ({kind})")
+            self.max_connections = int(config.max_active_downstream_connections)
 
     def node_message(self) -> Any:
         """The node as control planes are told of it: the bootstrap's, and what this proxy is and knows."""
@@ -149,7 +163,13 @@ class Server:
     # --- asked by the data path ---
 
     def too_many(self) -> bool:
-        return bool(self.max_connections) and len(self.connections) >= self.max_connections
+        """Whether more clients are connected, the one that just came counted, than the limit of all listeners together."""
+        if not self.max_connections:
+            return False
+        limited = [slot.listener for slot in self.listeners.slots.values() if not slot.listener.exempt]
+        counted = {listener.stat_prefix: listener.stats.downstream_cx_active for listener in limited}
+        total: int = sum(counted.values())
+        return total > self.max_connections
 
     def draining_header(self, stream: Any) -> bool:
         """Whether an answer must end its connection, and says so to health checkers."""
@@ -162,8 +182,10 @@ class Server:
         self.changed.set()
 
     async def wait_ready(self, listener: Any, what: str) -> None:
-        """Until a listener has its secrets and routes."""
+        """Until a listener has its secrets and routes, and what its filters asked to wait for."""
         await self.xds.wait_listener(listener)
+        for event in listener.awaited:
+            await event.wait()
 
     def drain_listener(self, listener: Any) -> None:
         for connection in [each for each in self.connections if getattr(each, "listener", None) is listener]:

@@ -13,8 +13,9 @@ from mizzen.proxy.admin.answers import Answer
 from mizzen.proxy.admin.pages import PAGES
 from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h1_head import content_length, parse_request
-from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.values import socket_address
+from mizzen.proxy.filters.registry import typed
 from mizzen.proxy.http.clock import date
 from mizzen.proxy.http.h1_connection import STATUS_LINES
 from mizzen.proxy.upstream.h1_client import chunk
@@ -55,6 +56,10 @@ class Admin:
         )
 
     async def start(self, config: Any) -> None:
+        for each in config.access_log:  # what Istio's bootstrap sets: a log that nobody reads
+            kind, log = typed(each.typed_config, each.name)
+            if not kind.endswith(".FileAccessLog") or log.path != "/dev/null":
+                raise Unsupported(f"Admin.access_log {each.name} (but to /dev/null)")
         host, port = socket_address(config.address, "admin.address")
         try:
             if port < 0:

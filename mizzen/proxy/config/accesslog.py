@@ -15,8 +15,8 @@ from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 from mizzen.proxy.accesslog.format import DEFAULT, TextFormat, json_format, substitution_format, text_format
 from mizzen.proxy.accesslog.grpc import grpc_number
 from mizzen.proxy.config.errors import ConfigError, Unsupported
-from mizzen.proxy.config.matchers import header_matcher, metadata_matcher
-from mizzen.proxy.config.values import fraction
+from mizzen.proxy.config.matchers import header_matcher, metadata_matcher, runtime_number
+from mizzen.proxy.config.values import fraction, unpack
 from mizzen.proxy.http.info import FLAG_BY_NAME, StreamInfo
 from mizzen.wire.grpc_status import FROM_HTTP
 
@@ -47,15 +47,14 @@ def access_log(message: Any, server: Any) -> AccessLog:
     predicate = log_filter(message.filter, server) if message.HasField("filter") else None
     kind = message.typed_config.type_url.rpartition("/")[2]
     if kind == file_pb2.FileAccessLog.DESCRIPTOR.full_name:
-        typed = file_pb2.FileAccessLog()
-        message.typed_config.Unpack(typed)
+        typed = unpack(message.typed_config, file_pb2.FileAccessLog, message.name)
         if not typed.path:
             raise ConfigError("FileAccessLog: path is required")
         return AccessLog(server.logs.file(typed.path), file_format(typed), predicate)
     if kind in (stream_pb2.StdoutAccessLog.DESCRIPTOR.full_name, stream_pb2.StderrAccessLog.DESCRIPTOR.full_name):
         stdout = kind == stream_pb2.StdoutAccessLog.DESCRIPTOR.full_name
-        stream: Any = stream_pb2.StdoutAccessLog() if stdout else stream_pb2.StderrAccessLog()
-        message.typed_config.Unpack(stream)
+        log = stream_pb2.StdoutAccessLog if stdout else stream_pb2.StderrAccessLog
+        stream = unpack(message.typed_config, log, message.name)
         fmt = substitution_format(stream.log_format) if stream.HasField("log_format") else text_format(DEFAULT)
         return AccessLog(server.logs.file("/dev/stdout" if stdout else "/dev/stderr"), fmt, predicate)
     raise Unsupported(f"access_log {message.name} ({kind})")
@@ -75,12 +74,7 @@ def file_format(typed: Any) -> TextFormat:
 
 def compare(message: Any, server: Any) -> Callable[[int], bool]:
     """A ComparisonFilter: EQ, GE, LE, NE against a value that runtime may override."""
-    key, default = message.value.runtime_key, message.value.default_value
-
-    def wanted() -> int:
-        value = server.runtime.get(key) if key else None
-        return int(value) if isinstance(value, (int, float)) else int(default)
-
+    wanted = runtime_number(message.value, server.runtime)
     tests: dict[int, Callable[[int], bool]] = {
         0: lambda value: value == wanted(),
         1: lambda value: value >= wanted(),

@@ -15,8 +15,9 @@ from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from mizzen.proxy.accesslog.format import struct_value
 from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.transport import UpstreamTransport, upstream_transport
-from mizzen.proxy.config.values import optional_seconds, refuse, seconds, unpack, wrapped
+from mizzen.proxy.config.values import optional_seconds, seconds, unpack, wrapped
 from mizzen.proxy.net.addresses import Address
 from mizzen.proxy.upstream.connect import Keepalive
 
@@ -26,9 +27,6 @@ AUTO: Final = "auto"
 DOWNSTREAM: Final = "downstream"
 HTTP_OPTIONS: Final = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions"
 TYPES: Final = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "ORIGINAL_DST"}
-NOT_BUILT: Final = (
-    "track_timeout_budgets", "lrs_server", "prefetch_policy", "preconnect_policy",
-)  # fmt: skip
 
 
 OPTION_NAMES: Final = (
@@ -194,7 +192,7 @@ class ClusterConfig:
         if not self.name:
             raise ConfigError("Cluster: name is required")
         where = f"Cluster {self.name}"
-        refuse(proto, NOT_BUILT, where)
+        check(proto, where)
         self.added_via_api = False
         self.alt_stat_name: str = proto.alt_stat_name or proto.name
         self.connect_timeout = optional_seconds(proto, "connect_timeout", 5.0) or 5.0
@@ -280,8 +278,6 @@ class ClusterConfig:
         if config.HasField("source_address"):
             out.append((config.source_address.address, config.source_address.port_value))
         out += [(extra.address.address, extra.address.port_value) for extra in config.extra_source_addresses]
-        for option in config.socket_options:
-            raise Unsupported(f"{where}.upstream_bind_config.socket_options {option.description}")
         return tuple(out)
 
 

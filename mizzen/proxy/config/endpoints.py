@@ -6,7 +6,8 @@ import time
 from typing import Any
 
 from mizzen.proxy.accesslog.format import struct_value
-from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.values import seconds, socket_address, wrapped
 from mizzen.proxy.upstream.host import EDS_FLAGS, FAILED_EDS, Host
 
@@ -42,8 +43,6 @@ def metadata_of(message: Any) -> dict[str, Any] | None:
 
 def host_of(lb_endpoint: Any, locality: tuple[str, str, str], priority: int, known: dict[Any, Host]) -> Host:
     """The host of one LbEndpoint. Raises ConfigError."""
-    if lb_endpoint.WhichOneof("host_identifier") == "endpoint_name":
-        raise Unsupported("LbEndpoint.endpoint_name")
     endpoint = lb_endpoint.endpoint
     address = socket_address(endpoint.address, "Endpoint.address")
     weight = wrapped(lb_endpoint, "load_balancing_weight", 1) or 1
@@ -71,6 +70,7 @@ def host_of(lb_endpoint: Any, locality: tuple[str, str, str], priority: int, kno
 
 def assignment(message: Any, known: dict[Any, Host]) -> Assignment:
     """The Assignment of a ClusterLoadAssignment whose addresses are IPs or sockets. `known` are the cluster's present hosts."""
+    check(message, "ClusterLoadAssignment")
     out = Assignment()
     seen: dict[Any, Host] = {}
     for group in message.endpoints:
@@ -79,8 +79,6 @@ def assignment(message: Any, known: dict[Any, Host]) -> Assignment:
             out.priorities.append([])
         if group.HasField("load_balancing_weight"):
             out.locality_weights[group.priority, locality] = group.load_balancing_weight.value
-        if group.WhichOneof("lb_config") == "leds_cluster_locality_config":
-            raise Unsupported("LocalityLbEndpoints.leds_cluster_locality_config")
         for lb_endpoint in group.lb_endpoints:
             host = host_of(lb_endpoint, locality, group.priority, known)
             if host.key in seen:

@@ -14,7 +14,7 @@ from mizzen.proxy.config.accesslog import AccessLog, access_logs
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import Ranges
 from mizzen.proxy.config.routes import compile_routes
-from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
+from mizzen.proxy.config.values import optional_seconds, seconds, unpack, wrapped
 from mizzen.proxy.http.route import RouteTable
 from mizzen.proxy.stats.groups import CodesGroup
 from mizzen.proxy.stats.hot import CodesHot, HttpHot
@@ -23,11 +23,6 @@ from mizzen.proxy.stats.names import CODE_CLASSES, CODEC1_COUNTERS, CODEC2_COUNT
 AUTO: Final = 0
 HTTP1: Final = 1
 HTTP2: Final = 2
-NOT_BUILT: Final = (
-    "scoped_routes", "original_ip_detection_extensions", "early_header_mutation_extensions", "path_normalization_options",
-    "http3_protocol_options", "typed_header_validation_config", "proxy_status_config",
-    "represent_ipv4_remote_address_as_ipv4_mapped_ipv6", "add_proxy_protocol_connection_state",
-)  # fmt: skip
 
 
 class RouteSource:
@@ -53,7 +48,6 @@ class Hcm:
             raise ConfigError(
                 "HttpConnectionManagerValidationError.StatPrefix: value length must be at least 1 characters"
             )
-        refuse(message, NOT_BUILT, "HttpConnectionManager")
         self.stats: Any = http_group(server.stats, message.stat_prefix)
         self.hot: HttpHot = self.stats.hot  # what every request counts
         self.stat_prefix: str = message.stat_prefix
@@ -163,11 +157,6 @@ class Hcm:
         self.max_requests: int = wrapped(common, "max_requests_per_connection", 0)
         self.underscores: int = common.headers_with_underscores_action  # 0 ALLOW 1 REJECT_REQUEST 2 DROP_HEADER
         http1 = message.http_protocol_options
-        refuse(
-            http1,
-            ("custom_methods", "ignore_http_11_upgrade"),
-            "http_protocol_options",
-        )
         self.allow_absolute_url = wrapped(http1, "allow_absolute_url", True)
         self.accept_http_10: bool = http1.accept_http_10
         self.default_host = http1.default_host_for_http_10
@@ -185,6 +174,8 @@ class Hcm:
         else:
             self.header_case = ""
         self.h2 = message.http2_protocol_options
+        if self.h2.HasField("connection_keepalive"):
+            raise Unsupported("HttpConnectionManager.http2_protocol_options.connection_keepalive")
 
     def _paths(self, message: Any) -> None:
         self.normalize_path: bool = wrapped(message, "normalize_path", False)
@@ -224,6 +215,7 @@ class Hcm:
         self.data_decoders: tuple[Any, ...] = tuple([each for each in decoders if each.reads_request_data])
         self.data_encoders: tuple[Any, ...] = tuple([each for each in encoders if each.reads_response_data])
         self.finishers: tuple[Any, ...] = tuple([each for each in filters if each.finishes])
+        self.call_watchers: tuple[Any, ...] = tuple([each for each in filters if hasattr(each, "calls")])
 
     def _routes(self, message: Any) -> RouteSource:
         kind = message.WhichOneof("route_specifier")
@@ -237,6 +229,5 @@ class Hcm:
 
 def hcm_of(any_message: Any, server: Any, listener: Any) -> Hcm:
     """The Hcm of a network filter's typed_config."""
-    message = http_connection_manager_pb2.HttpConnectionManager()
-    any_message.Unpack(message)
+    message = unpack(any_message, http_connection_manager_pb2.HttpConnectionManager, "http_connection_manager")
     return Hcm(message, server, listener)

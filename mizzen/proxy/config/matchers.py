@@ -14,7 +14,7 @@ import re2
 
 from mizzen.proxy.codec.headers import Headers
 from mizzen.proxy.config.errors import ConfigError, Unsupported
-from mizzen.proxy.config.values import fraction
+from mizzen.proxy.config.values import fraction, wrapped
 
 StringPredicate = Callable[[str], bool]
 HeaderPredicate = Callable[[Headers], bool]
@@ -244,6 +244,28 @@ def metadata_matcher(message: Any) -> Callable[[dict[str, Any] | None], bool]:
     namespace, invert = message.filter, bool(message.invert)
     test = value_matcher(message.value)
     return lambda metadata: test(at_path((metadata or {}).get(namespace), keys)) != invert
+
+
+def runtime_number(message: Any, runtime: dict[str, Any]) -> Callable[[], float]:
+    """The number that a RuntimeUInt32 or RuntimeDouble stands for; the runtime key, when set, wins."""
+    key, default = message.runtime_key, message.default_value
+
+    def current() -> float:
+        value = runtime.get(key)
+        return value if isinstance(value, (int, float)) and not isinstance(value, bool) else default
+
+    return current if key else lambda: default
+
+
+def runtime_flag(message: Any, runtime: dict[str, Any]) -> Callable[[], bool]:
+    """What a RuntimeFeatureFlag says; the runtime key, when set, wins. On when it says nothing."""
+    key, default = message.runtime_key, bool(wrapped(message, "default_value", True))
+
+    def current() -> bool:
+        value = runtime.get(key)
+        return value if isinstance(value, bool) else default
+
+    return current if key else lambda: default
 
 
 def runtime_fraction(message: Any, runtime: dict[str, Any]) -> Callable[[], float]:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import all_headers, at_path, query_matcher, query_parameters
-from mizzen.proxy.config.values import refuse, wrapped
+from mizzen.proxy.config.values import wrapped
 
 Entry = tuple[str, str]
 Descriptor = tuple[Entry, ...]
@@ -133,7 +133,6 @@ class Limit:
     """One RateLimit: a descriptor made of its actions, or none when one of them has nothing to say."""
 
     def __init__(self, message: Any) -> None:
-        refuse(message, ("limit", "hits_addend", "apply_on_stream_done"), "RateLimit")
         self.stage: int = wrapped(message, "stage", 0)
         self.disable_key: str = message.disable_key
         self._steps = tuple(action(each) for each in message.actions)

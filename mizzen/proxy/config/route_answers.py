@@ -47,10 +47,11 @@ def redirect(message: Any, where: str) -> Redirect:
     return redirect
 
 
-def direct_response(message: Any) -> DirectResponse:
+def direct_response(message: Any, most: int) -> DirectResponse:
+    """most: bytes of a body. Raises ConfigError."""
     body = data_source_bytes(message.body) if message.HasField("body") and message.body.WhichOneof("specifier") else b""
-    if len(body) > 4096:
-        raise ConfigError(f"response body size is {len(body)} bytes; maximum is 4096")
+    if len(body) > most:
+        raise ConfigError(f"response body size is {len(body)} bytes; maximum is {most}")
     direct = DirectResponse(message.status, body)
     if message.HasField("body_format"):
         direct.body_format = substitution_format(message.body_format)

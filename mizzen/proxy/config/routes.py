@@ -24,7 +24,8 @@ from mizzen.proxy.config.matchers import (
 )
 from mizzen.proxy.config.rate_limits import limits
 from mizzen.proxy.config.route_answers import direct_response, redirect, substitution
-from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
+from mizzen.proxy.config.supported import check
+from mizzen.proxy.config.values import optional_seconds, seconds, unpack, wrapped
 from mizzen.proxy.http.header_ops import Ops
 from mizzen.proxy.http.retry import RetryPolicy
 from mizzen.proxy.http.route import (
@@ -70,7 +71,7 @@ class RouteCompiler:
 
     def compile(self) -> RouteTable:
         proto = self.proto
-        refuse(proto, ("vhds", "cluster_specifier_plugins"), f"RouteConfiguration {proto.name}")
+        check(proto, f"RouteConfiguration {proto.name}")
         table = RouteTable(proto.name)
         table.proto = proto
         table.ignore_port = proto.ignore_port_in_host_matching
@@ -128,7 +129,6 @@ class RouteCompiler:
         return {name: route_filter_config(name, any_message, self.server) for name, any_message in messages.items()}
 
     def _vhost(self, message: Any) -> VirtualHost:
-        refuse(message, ("retry_policy_typed_config",), f"VirtualHost {message.name}")
         vhost = VirtualHost(message.name)
         vhost.table = self.table
         vhost.require_tls = message.require_tls
@@ -192,7 +192,8 @@ class RouteCompiler:
         elif kind == "redirect":
             route.redirect = redirect(message.redirect, where)
         elif kind == "direct_response":
-            route.direct = direct_response(message.direct_response)
+            most = wrapped(self.proto, "max_direct_response_body_size_bytes", 4096)
+            route.direct = direct_response(message.direct_response, most)
         elif kind == "non_forwarding_action":
             pass
         else:
@@ -226,7 +227,6 @@ class RouteCompiler:
         if message.HasField("runtime_fraction"):
             match.fraction = runtime_fraction(message.runtime_fraction, self.server.runtime)
         match.stream = tuple(self._filter_state(each) for each in message.filter_state)
-        refuse(message, ("cookies",), f"{where}.match")
         match.plain = not (match.query or match.metadata or match.grpc or match.tls or match.fraction or match.stream)
         return match
 
@@ -266,9 +266,8 @@ class RouteCompiler:
 
         from mizzen.proxy.config.uri_template import Template
 
-        typed = uri_template_match_pb2.UriTemplateMatchConfig()
-        if not policy.typed_config.Unpack(typed):
-            raise Unsupported(f"{where}.match.path_match_policy {policy.name}")
+        where = f"{where}.match.path_match_policy {policy.name}"
+        typed = unpack(policy.typed_config, uri_template_match_pb2.UriTemplateMatchConfig, where)
         template = self.last_template = Template(typed.path_template)
         return lambda path: template.match(path) is not None
 
@@ -320,16 +319,6 @@ class RouteCompiler:
         return struct_value(struct) if struct is not None else None
 
     def _action(self, message: Any, route: Route, where: str) -> RouteAction:
-        refuse(
-            message,
-            (
-                "inline_cluster_specifier_plugin",
-                "cluster_specifier_plugin",
-                "early_data_policy",
-                "retry_policy_typed_config",
-            ),
-            where,
-        )
         action = RouteAction()
         kind = message.WhichOneof("cluster_specifier")
         if kind == "weighted_clusters":
@@ -354,8 +343,6 @@ class RouteCompiler:
         for upgrade in message.upgrade_configs:
             action.upgrades[upgrade.upgrade_type.lower()] = wrapped(upgrade, "enabled", True)
             if upgrade.HasField("connect_config"):
-                if upgrade.connect_config.HasField("proxy_protocol_config"):
-                    raise Unsupported(f"{where}.upgrade_configs.connect_config.proxy_protocol_config")
                 action.upgrades["connect terminate"] = True
         action.cluster_not_found_code = {0: 503, 1: 404, 2: 500}[message.cluster_not_found_response_code]
         if message.HasField("internal_redirect_policy"):
@@ -364,7 +351,7 @@ class RouteCompiler:
                 raise Unsupported(f"{where}.internal_redirect_policy.predicates")
         if message.HasField("hedge_policy"):
             hedge = message.hedge_policy
-            if hedge.hedge_on_per_try_timeout or wrapped(hedge, "initial_requests", 1) > 1:
+            if wrapped(hedge, "initial_requests", 1) > 1:
                 raise Unsupported(f"{where}.hedge_policy")
         action.rate_limits = limits(message.rate_limits)
         return action
@@ -407,9 +394,8 @@ class RouteCompiler:
 
         from mizzen.proxy.config.uri_template import Template, rewriter
 
-        typed = uri_template_rewrite_pb2.UriTemplateRewriteConfig()
-        if not policy.typed_config.Unpack(typed):
-            raise Unsupported(f"{where}.path_rewrite_policy {policy.name}")
+        kind = uri_template_rewrite_pb2.UriTemplateRewriteConfig
+        typed = unpack(policy.typed_config, kind, f"{where}.path_rewrite_policy {policy.name}")
         template = self.last_template
         if not isinstance(template, Template):
             raise ConfigError(f"{where}: path_rewrite_policy needs a path_match_policy of the same kind")
@@ -427,15 +413,6 @@ class RouteCompiler:
         )
         mirror = Mirror(message.cluster, message.cluster_header.lower(), fraction)
         mirror.disable_suffix = message.disable_shadow_host_suffix_append
-        refuse(
-            message,
-            [
-                name
-                for name in ("request_headers_mutations", "host_rewrite_literal")
-                if name in message.DESCRIPTOR.fields_by_name
-            ],
-            "request_mirror_policies",
-        )
         return mirror
 
 

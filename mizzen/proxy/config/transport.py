@@ -10,7 +10,7 @@ from envoy.extensions.transport_sockets.raw_buffer.v3 import raw_buffer_pb2
 from envoy.extensions.transport_sockets.tls.v3 import tls_pb2
 
 from mizzen.proxy.config.errors import ConfigError, Unsupported
-from mizzen.proxy.config.values import refuse, unpack, wrapped
+from mizzen.proxy.config.values import unpack, wrapped
 from mizzen.proxy.net.tls import ClientLayer
 from mizzen.proxy.net.tls_context import TlsConfig, dns_match
 
@@ -28,7 +28,6 @@ class UpstreamTls:
     """TLS towards the hosts of a cluster."""
 
     def __init__(self, message: Any, secrets: Any, where: str) -> None:
-        refuse(message, ("enforce_rsa_key_usage", "auto_host_sni", "auto_sni_san_validation"), where)
         self.tls = TlsConfig(message.common_tls_context, secrets, where)
         self.sni: str = message.sni
         self.max_session_keys = wrapped(message, "max_session_keys", 1)
@@ -126,7 +125,6 @@ class DownstreamTls:
     def __init__(self, message: Any, secrets: Any, where: str) -> None:
         if message.ocsp_staple_policy:
             raise Unsupported(f"{where}.ocsp_staple_policy")
-        refuse(message, ("session_ticket_keys", "session_ticket_keys_sds_secret_config"), where)
         self.tls = TlsConfig(message.common_tls_context, secrets, where)
         self.require_client_certificate = wrapped(message, "require_client_certificate", False)
         if not self.tls.certificates:

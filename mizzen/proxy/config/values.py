@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.supported import check
 
 DENOMINATORS = {0: 100, 1: 10_000, 2: 1_000_000}
 
@@ -30,16 +31,10 @@ def fraction(message: Any) -> float:
     return min(1.0, float(message.numerator) / DENOMINATORS[message.denominator])
 
 
-def refuse(message: Any, fields: Iterable[str], where: str) -> None:
-    """Raise Unsupported when one of these fields is set."""
-    for field in fields:
-        descriptor = message.DESCRIPTOR.fields_by_name.get(field)
-        if descriptor is None:
-            continue  # newer than the messages at hand: it cannot be set
-        value = getattr(message, field)
-        present = message.HasField(field) if descriptor.has_presence else bool(value)
-        if present:
-            raise Unsupported(f"{where}.{field}")
+def only_v3(message: Any, field: str, where: str) -> None:
+    """Raise ConfigError for another version of the xDS protocol or of its resources: there is no other any more."""
+    if getattr(message, field) == 1:
+        raise ConfigError(f"{where}.{field}: V2 is not spoken")
 
 
 def socket_address(address: Any, where: str) -> tuple[str, int]:
@@ -58,11 +53,12 @@ def socket_address(address: Any, where: str) -> tuple[str, int]:
 
 
 def unpack(any_message: Any, kind: type[Any], where: str) -> Any:
-    """The message inside a google.protobuf.Any, which must be of this type."""
+    """The message inside a google.protobuf.Any, which must be of this type. Raises Unsupported for fields that nobody serves."""
     message = kind()
     if not any_message.Unpack(message):
         got = any_message.type_url.rpartition("/")[2]
         raise ConfigError(f"{where}: expected {message.DESCRIPTOR.full_name}, got {got or 'nothing'}")
+    check(message, message.DESCRIPTOR.name)
     return message
 
 

@@ -7,10 +7,12 @@ Source: envoy.extensions.filters.http.{compressor,decompressor}.v3, envoy.extens
 from __future__ import annotations
 
 import zlib
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.errors import Unsupported
+from mizzen.proxy.config.matchers import runtime_flag
 from mizzen.proxy.config.values import wrapped
 from mizzen.proxy.filters.base import DISABLED, HttpFilter
 
@@ -78,7 +80,7 @@ class Compressor(HttpFilter):
         self.drop_accept: bool = (
             config.remove_accept_encoding_header if older else response.remove_accept_encoding_header
         )
-        self.on = wrapped(common.enabled, "default_value", True) if common.HasField("enabled") else True
+        self.on = runtime_flag(common.enabled, server.runtime)
         self.never = frozenset(response.uncompressible_response_codes) if not older else frozenset[int]()
         if getattr(response, "status_header_enabled", False):
             raise Unsupported("Compressor.response_direction_config.status_header_enabled")
@@ -157,7 +159,7 @@ class Compressor(HttpFilter):
 
     def response_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> bool:
         found = stream.state.pop(self, None) if stream.state is not None else None
-        if not self.on or headers.status == 101 or not self._long_enough(headers):
+        if not self.on() or headers.status == 101 or not self._long_enough(headers):
             self.responses.not_compressed += 1
             return True
         wanted = not end and self._wanted(found)
@@ -239,20 +241,20 @@ class Decompressor(HttpFilter):
         self.window = wrapped(gzip, "window_bits", 15)
         self.ratio = wrapped(gzip, "max_inflate_ratio", 100)
         request, response = config.request_direction_config, config.response_direction_config
-        self.requests = self._on(request, config.HasField("request_direction_config"))
-        self.advertise = wrapped(request, "advertise_accept_encoding", True) if self.requests else False
-        self.responses = self._on(response, config.HasField("response_direction_config"))
+        self.requests = self._on(request, server)
+        self.advertise = wrapped(request, "advertise_accept_encoding", True)
+        self.responses = self._on(response, server)
         prefix = f"http.{hcm.stat_prefix}.decompressor.{library.name}.gzip"
         names = ("decompressed", "not_decompressed", "total_compressed_bytes", "total_uncompressed_bytes")
         self.request_stats: Any = server.stats.group(prefix + ".request", names)
         self.response_stats: Any = server.stats.group(prefix + ".response", names)
 
     @staticmethod
-    def _on(direction: Any, given: bool) -> bool:
+    def _on(direction: Any, server: Any) -> Callable[[], bool]:
         common = direction.common_config
         if common.ignore_no_transform_header:
             raise Unsupported("Decompressor.common_config.ignore_no_transform_header")
-        return bool(wrapped(common.enabled, "default_value", True)) if common.HasField("enabled") else True
+        return runtime_flag(common.enabled, server.runtime)
 
     def _begin(self, stream: Stream, key: str, headers: Headers, stats: Any) -> None:
         encoding = headers.d.get("content-encoding", "")
@@ -283,10 +285,10 @@ class Decompressor(HttpFilter):
         return out
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:
-        if self.advertise and "gzip" not in (headers.joined("accept-encoding") or ""):
+        if self.advertise and self.requests() and "gzip" not in (headers.joined("accept-encoding") or ""):
             accept = headers.joined("accept-encoding")
             headers.set("accept-encoding", f"{accept},gzip" if accept else "gzip")
-        if self.requests and not end:
+        if self.requests() and not end:
             self._begin(stream, "request", headers, self.request_stats)
         return True
 
@@ -294,7 +296,7 @@ class Decompressor(HttpFilter):
         return self._data(stream, "request", data, self.request_stats)
 
     def response_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> bool:
-        if self.responses and not end:
+        if self.responses() and not end:
             self._begin(stream, "response", headers, self.response_stats)
         return True
 

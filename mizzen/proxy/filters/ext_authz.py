@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.codec.headers import Headers, RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.errors import ConfigError
-from mizzen.proxy.config.matchers import metadata_matcher, runtime_fraction
-from mizzen.proxy.config.values import refuse, wrapped
+from mizzen.proxy.config.matchers import metadata_matcher, runtime_flag, runtime_fraction
+from mizzen.proxy.config.values import only_v3, wrapped
 from mizzen.proxy.filters.authz_client import (
     DENIED,
     ERROR,
@@ -41,11 +41,6 @@ COUNTERS = (
     "shadow_denied", "shadow_error",
 )  # fmt: skip
 NETWORK_COUNTERS = ("cx_closed", "denied", "disabled", "error", "failure_mode_allowed", "ok", "total")
-NOT_BUILT = (
-    "typed_metadata_context_namespaces", "route_metadata_context_namespaces", "route_typed_metadata_context_namespaces",
-    "bootstrap_metadata_labels_key", "encode_raw_headers", "decoder_header_mutation_rules", "filter_metadata",
-    "emit_filter_state_stats",
-)  # fmt: skip
 
 
 def edit(headers: Headers, edits: list[Edit], info: Any) -> None:
@@ -64,7 +59,6 @@ class RouteSettings:
     """A route's check_settings."""
 
     def __init__(self, message: Any) -> None:
-        refuse(message, ("grpc_service", "http_service"), "ExtAuthzPerRoute.check_settings")
         self.extensions = dict(message.context_extensions)
         self.no_body: bool = message.disable_request_body_buffering
         self.body = Body(message.with_request_body) if message.HasField("with_request_body") else None
@@ -94,8 +88,8 @@ class ExtAuthz(HttpFilter):
     reads_request_data = True
 
     def __init__(self, config: Any, server: Any, hcm: Any) -> None:
-        refuse(config, NOT_BUILT, "ExtAuthz")
         self.server = server
+        only_v3(config, "transport_api_version", "ExtAuthz")
         prefix = f"http.{hcm.stat_prefix}.ext_authz" + (f".{config.stat_prefix}" if config.stat_prefix else "")
         self.stats: Any = server.stats.group(prefix, COUNTERS)
         allowed, refused = any_of(config.allowed_headers), any_of(config.disallowed_headers)
@@ -116,8 +110,8 @@ class ExtAuthz(HttpFilter):
         self.enabled_by = (
             metadata_matcher(config.filter_enabled_metadata) if config.HasField("filter_enabled_metadata") else None
         )
-        self.deny_at_disable = config.HasField("deny_at_disable") and wrapped(
-            config.deny_at_disable, "default_value", False
+        self.deny_at_disable = (
+            runtime_flag(config.deny_at_disable, server.runtime) if config.HasField("deny_at_disable") else None
         )
         self.clear_route_cache: bool = config.clear_route_cache
         self.charge = wrapped(config, "charge_cluster_response_stats", True)
@@ -132,7 +126,7 @@ class ExtAuthz(HttpFilter):
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:
         if self._off(stream):
             self.stats.disabled += 1
-            if self.deny_at_disable:
+            if self.deny_at_disable is not None and self.deny_at_disable():
                 stream.local_reply(self.error_code, "", "ext_authz_error", flags.UNAUTHORIZED_EXTERNAL_SERVICE)
                 return False
             return True
@@ -273,16 +267,11 @@ class NetworkExtAuthz(NetworkFilter):
     """Asks when the first bytes of a connection come; they wait for the verdict."""
 
     def __init__(self, config: Any, server: Any) -> None:
-        refuse(
-            config,
-            ("bootstrap_metadata_labels_key", "send_tls_alert_on_denial", "metadata_context_namespaces",
-             "typed_metadata_context_namespaces"),
-            "network ExtAuthz",
-        )  # fmt: skip
         self.stats: Any = server.stats.group(
             f"ext_authz.{config.stat_prefix.rstrip('.')}", NETWORK_COUNTERS, ["active"]
         )
         self.server = server
+        only_v3(config, "transport_api_version", "ExtAuthz")
         self.client = GrpcClient(config, None, None, server)
         self.fail_open: bool = config.failure_mode_allow
         self.enabled_by = (

@@ -70,7 +70,11 @@ class GrpcStats(HttpFilter):
         if is_grpc(headers):
             if stream.state is None:
                 stream.state = {}
-            stream.state[self] = (Counter(), Counter())
+            counters = stream.state[self] = (Counter(), Counter())
+            if self.emit:
+                stream.state[FILTER_STATE] = counters
+                for each in stream.hcm.call_watchers:
+                    each.calls(stream)
         return True
 
     def request_data(self, stream: Stream, data: bytes, end: bool) -> bytes | None:

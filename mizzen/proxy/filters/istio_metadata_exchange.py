@@ -15,6 +15,7 @@ from mizzen.proxy.filters.istio_peer import (
     DOWNSTREAM,
     HEADER,
     HEADER_ID,
+    NO_PEER,
     UPSTREAM,
     decoded,
     encoded,
@@ -29,12 +30,18 @@ from mizzen.proxy.net.connection import Downstream
 if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream
 
+FIELDS = {
+    "additional_labels", "downstream_discovery", "downstream_propagation", "upstream_discovery", "upstream_propagation",
+}  # fmt: skip
 METHODS = {"istio_headers", "workload_discovery", "baggage", "upstream_filter_state"}
 
 
 def methods(config: dict[str, Any], key: str) -> dict[str, Any]:
     """The discovery or propagation methods under a key. Raises Unsupported for an unknown one."""
     out: dict[str, Any] = {}
+    for name in config:
+        if name not in FIELDS:
+            raise Unsupported(f"io.istio.http.peer_metadata.Config.{name}")
     for each in config.get(key) or []:
         for name, value in each.items():
             if name not in METHODS:
@@ -173,13 +180,14 @@ class TcpExchange(NetworkFilter):
     def wrap(self, conn: Downstream, inner: Any) -> Any:
         if conn.tls is None or conn.tls.alpn != self.alpn:
             self.stats.alpn_protocol_not_found += 1
+            conn.set_filter_state(NO_PEER, "")
             return inner
         self.stats.alpn_protocol_found += 1
 
         def found(peer: Any) -> None:
             if peer is not None:
                 self.stats.metadata_added += 1
-                conn.set_filter_state(DOWNSTREAM, peer)
+            conn.set_filter_state(DOWNSTREAM if peer is not None else NO_PEER, peer or "")
 
         return Exchanging(inner, self.prefix, found)
 
@@ -200,7 +208,7 @@ class _Deciding:
 
     def __init__(self, exchange: UpstreamExchange, session: Any, inner: Any) -> None:
         self.exchange = exchange
-        self.session = session
+        self.session = session  # None where the connection is of a pool
         self.inner = inner
 
     def connection_made(self, transport: Any) -> None:
@@ -208,13 +216,15 @@ class _Deciding:
         self.session = self.inner = None
         tls = getattr(transport, "tls_info", None)
         if tls is None or tls.alpn != exchange.alpn:
+            if session is not None:
+                session.set_filter_state(NO_PEER, "")
             transport.set_protocol(inner)
             inner.connection_made(transport)
             return
 
         def found(peer: Any) -> None:
-            if session is not None and peer is not None:
-                session.set_filter_state(UPSTREAM, peer)
+            if session is not None:
+                session.set_filter_state(UPSTREAM if peer is not None else NO_PEER, peer or "")
 
         wrapper = Exchanging(inner, exchange.prefix, found)
         transport.set_protocol(wrapper)

@@ -15,6 +15,7 @@ from mizzen.proxy.accesslog.format import struct_value
 
 HEADER, HEADER_ID = "x-envoy-peer-metadata", "x-envoy-peer-metadata-id"
 DOWNSTREAM, UPSTREAM = "downstream_peer", "upstream_peer"  # filter state
+NO_PEER = "peer_not_found"  # filter state: the other side told nothing of itself
 MAGIC = 0x3D230467
 STRUCT = "type.googleapis.com/google.protobuf.Struct"
 

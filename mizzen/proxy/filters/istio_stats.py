@@ -1,7 +1,8 @@
 """istio.stats: Istio's standard metrics, with the labels that its dashboards know.
 
-HTTP: istio_requests_total, istio_request_duration_milliseconds, istio_request_bytes, istio_response_bytes. TCP:
-istio_tcp_{connections_opened,connections_closed,sent_bytes,received_bytes}_total. Labels are computed once per combination.
+HTTP: istio_requests_total, istio_request_duration_milliseconds, istio_request_bytes, istio_response_bytes; of gRPC calls
+besides istio_{request,response}_messages_total, as they go on. TCP: istio_tcp_{connections_opened,connections_closed,
+sent_bytes,received_bytes}_total, as they go on. Of the proxy itself: istio_build. Labels are computed once per combination.
 Source: Istio's standard metrics reference; stats.PluginConfig.
 """
 
@@ -13,8 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from mizzen.proxy.accesslog.grpc import grpc_number
 from mizzen.proxy.config.errors import Unsupported
+from mizzen.proxy.config.values import optional_seconds
 from mizzen.proxy.filters.base import HttpFilter
-from mizzen.proxy.filters.istio_peer import DOWNSTREAM, UPSTREAM, Peer, peer_of, workload_peer
+from mizzen.proxy.filters.grpc_stats import FILTER_STATE
+from mizzen.proxy.filters.istio_peer import DOWNSTREAM, NO_PEER, UPSTREAM, Peer, peer_of, workload_peer
 from mizzen.proxy.filters.network import NetworkFilter
 from mizzen.proxy.http.info import StreamInfo, flags_text
 from mizzen.proxy.stats.store import Histogram
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
 UNKNOWN = "unknown"
 Tags = tuple[tuple[str, str], ...]
 INBOUND = 1
+COMMON = 20  # so many of the labels are of both workloads and the service, and come first
 NOBODY = Peer()
 METRICS = {
     "requests_total": "istio_requests_total",
@@ -97,6 +101,10 @@ class Reporter:
         from mizzen.proxy.accesslog.format import struct_value
 
         self.own = peer_of(struct_value(server.node.metadata), server.node.locality)
+        version = struct_value(server.node.metadata).get("ISTIO_VERSION")
+        self.store.gauges["istio_build", (("component", "proxy"), ("tag", str(version or UNKNOWN)))] = 1
+        interval = optional_seconds(config, "tcp_reporting_duration")
+        self.interval = 5.0 if interval is None else interval
         self.host_fallback = not config.disable_host_header_fallback
         self.overrides: dict[str, Override] = {}
         for metric in config.metrics:
@@ -111,6 +119,13 @@ class Reporter:
                     override.dimensions[key] = expression(metric.dimensions[key], server)
         self.per_stream = any(override.dimensions for override in self.overrides.values())
         self.cache: dict[Any, Tags] = {}
+
+    def knows_peer(self, info: StreamInfo) -> bool:
+        """Whether it is known who the other workload is, or that it does not tell: of an open session nothing is said before."""
+        if info.request is not None:
+            return self.inbound or info.response is not None
+        found = info.get_filter_state(DOWNSTREAM if self.inbound else UPSTREAM)
+        return found is not None or info.get_filter_state(NO_PEER) is not None
 
     def labels(self, info: StreamInfo, http: bool) -> Tags:
         """The standard labels of a request or session."""
@@ -246,16 +261,63 @@ def is_grpc(info: StreamInfo) -> bool:
     return kind is not None and kind.startswith("application/grpc")
 
 
+class Progress:
+    """What is open and is counted every so often until it ends (stats.PluginConfig.tcp_reporting_duration).
+
+    One timer serves all: a session is first reported within the interval, and then once in each.
+    """
+
+    def __init__(self, reporter: Reporter, report: Callable[[Any, list[int]], None]) -> None:
+        self.reporter = reporter
+        self.report = report
+        self.open: dict[Any, list[int]] = {}  # with what is reported already
+        self.timer: Any = None
+
+    def begin(self, info: StreamInfo) -> None:
+        self.open[info] = [0, 0, 0]
+        if self.timer is None and self.reporter.interval:
+            self.timer = self.reporter.server.loop.call_later(self.reporter.interval, self._tick)
+
+    def end(self, info: StreamInfo) -> None:
+        """The last report."""
+        self.report(info, self.open.pop(info))
+
+    def _tick(self) -> None:
+        self.timer = None
+        for info, told in self.open.items():
+            if self.reporter.knows_peer(info):
+                self.report(info, told)
+        if self.open:
+            self.timer = self.reporter.server.loop.call_later(self.reporter.interval, self._tick)
+
+
 class HttpStats(HttpFilter):
     finishes = True
 
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
+        self.streaming = Progress(reporter, self._messages)
+
+    def calls(self, stream: Stream) -> None:
+        """A gRPC call begins whose messages are counted (grpc_stats)."""
+        self.streaming.begin(stream)
+
+    def _messages(self, stream: Stream, told: list[int]) -> None:
+        counters = stream.state.get(FILTER_STATE) if stream.state is not None else None
+        if counters is None:
+            return
+        labels = self.reporter.labels(stream, True)[:COMMON]
+        for at, name in enumerate(("istio_request_messages_total", "istio_response_messages_total")):
+            count = counters[at].count
+            self.reporter.count(stream, name, labels, count - told[at])
+            told[at] = count
 
     def finished(self, stream: Stream) -> None:
         reporter = self.reporter
         if stream.request is None:
             return
+        if stream in self.streaming.open:
+            self.streaming.end(stream)
         labels = reporter.labels(stream, True)
         reporter.count(stream, "istio_requests_total", labels, 1)
         reporter.observe(stream, "istio_request_duration_milliseconds", labels, (stream.end - stream.start) * 1000)
@@ -266,14 +328,25 @@ class HttpStats(HttpFilter):
 class TcpStats(NetworkFilter):
     def __init__(self, reporter: Reporter) -> None:
         self.reporter = reporter
+        self.sessions = Progress(reporter, self._report)
+
+    def began(self, session: StreamInfo) -> None:
+        self.sessions.begin(session)
 
     def finished(self, session: StreamInfo) -> None:
+        self.sessions.end(session)
+        labels = self.reporter.labels(session, False)
+        self.reporter.count(session, "istio_tcp_connections_closed_total", labels, 1)
+
+    def _report(self, session: StreamInfo, told: list[int]) -> None:
         reporter = self.reporter
         labels = reporter.labels(session, False)
-        reporter.count(session, "istio_tcp_connections_opened_total", labels, 1)
-        reporter.count(session, "istio_tcp_connections_closed_total", labels, 1)
-        reporter.count(session, "istio_tcp_sent_bytes_total", labels, session.bytes_sent)
-        reporter.count(session, "istio_tcp_received_bytes_total", labels, session.bytes_received)
+        if not told[2]:
+            told[2] = 1
+            reporter.count(session, "istio_tcp_connections_opened_total", labels, 1)
+        reporter.count(session, "istio_tcp_sent_bytes_total", labels, session.bytes_sent - told[0])
+        reporter.count(session, "istio_tcp_received_bytes_total", labels, session.bytes_received - told[1])
+        told[0], told[1] = session.bytes_sent, session.bytes_received
 
 
 def http_filter(config: Any, server: Any, hcm: Any) -> HttpStats:

@@ -146,7 +146,8 @@ class JwtAuthn(HttpFilter):
         prefix = f"http.{hcm.stat_prefix}.jwt_authn" + (f".{config.stat_prefix}" if config.stat_prefix else "")
         self.stats: Any = server.stats.group(prefix, COUNTERS)
         self.providers = {
-            name: Provider(name, config.providers[name], server, self.stats) for name in sorted(config.providers)
+            name: Provider(name, config.providers[name], server, self.stats, hcm.listener)
+            for name in sorted(config.providers)
         }
         self.named = {name: self._requirement(each) for name, each in config.requirement_map.items()}
         self.rules: list[tuple[Callable[[Any], bool], Requirement | None]] = []

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.header_ops import add_ops
-from mizzen.proxy.config.matchers import runtime_fraction
+from mizzen.proxy.config.matchers import runtime_flag, runtime_fraction
 from mizzen.proxy.config.rate_limits import Descriptor, descriptors, limits
 from mizzen.proxy.config.values import seconds, wrapped
 from mizzen.proxy.filters.base import HttpFilter
@@ -222,14 +222,10 @@ class ConnectionLimiter(NetworkFilter):
         if config.share_key:
             raise Unsupported("network LocalRateLimit.share_key")
         self.bucket = Bucket(*bucket_of(config.token_bucket))
-        self.enabled = (
-            runtime_fraction(config.runtime_enabled, server.runtime)
-            if config.HasField("runtime_enabled") and hasattr(config.runtime_enabled, "numerator")
-            else lambda: 1.0
-        )
+        self.enabled = runtime_flag(config.runtime_enabled, server.runtime)
 
     def allow(self, conn: Downstream) -> bool:
-        if self.bucket.take():
+        if not self.enabled() or self.bucket.take():
             return True
         self.stats.rate_limited += 1
         return False

@@ -29,6 +29,8 @@ class NetworkFilter:
         """The protocol to put before `inner`; `inner` itself when the filter does not touch bytes."""
         return inner
 
+    # began(session), finished(session): only of filters that want to know, before tcp_proxy
+
     def protocol(self, conn: Downstream, listener: Any) -> Any:
         """Terminal filters: the protocol that reads the connection."""
         raise NotImplementedError

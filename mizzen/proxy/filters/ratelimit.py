@@ -16,7 +16,7 @@ from mizzen.proxy.config.errors import ConfigError
 from mizzen.proxy.config.header_ops import add_ops
 from mizzen.proxy.config.matchers import runtime_fraction
 from mizzen.proxy.config.rate_limits import Descriptor, Limits, descriptors, limits
-from mizzen.proxy.config.values import optional_seconds, refuse
+from mizzen.proxy.config.values import only_v3, optional_seconds
 from mizzen.proxy.filters.base import HttpFilter
 from mizzen.proxy.filters.grpc_service import GrpcService
 from mizzen.proxy.http import info as flags
@@ -34,7 +34,6 @@ class Route:
     """A RateLimitPerRoute."""
 
     def __init__(self, message: Any) -> None:
-        refuse(message, ("override_option",), "RateLimitPerRoute")
         self.vhost: int = message.vh_rate_limits
         self.limits: Limits = limits(message.rate_limits)
         self.domain: str = message.domain
@@ -52,7 +51,6 @@ class RateLimit(HttpFilter):
     decodes = encodes = finishes = True
 
     def __init__(self, config: Any, server: Any) -> None:
-        refuse(config, ("failure_mode_deny_percent",), "RateLimit")
         if not config.domain:
             raise ConfigError("RateLimitValidationError.Domain: value length must be at least 1 characters")
         self.server = server
@@ -61,6 +59,7 @@ class RateLimit(HttpFilter):
         self.kind: str = config.request_type or "both"
         self.deny: bool = config.failure_mode_deny
         self.exhausted = 8 if config.rate_limited_as_resource_exhausted else None
+        only_v3(config.rate_limit_service, "transport_api_version", "RateLimit.rate_limit_service")
         timeout = optional_seconds(config, "timeout", 0.02) or 0.02
         self.service = GrpcService(config.rate_limit_service.grpc_service, server, timeout)
         if not self.service.timeout:

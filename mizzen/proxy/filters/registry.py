@@ -11,6 +11,7 @@ from importlib import import_module
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.supported import check
 from mizzen.proxy.filters.base import DISABLED, ENABLED
 
 PREFIX = "mizzen.proxy.filters."
@@ -96,6 +97,7 @@ def typed(any_message: Any, where: str) -> tuple[str, Any]:
         raise ConfigError(f"{where}: unknown type {any_message.type_url or '(none)'}")
     message = cls()
     any_message.Unpack(message)
+    check(message, message.DESCRIPTOR.name)
     return name, message
 
 
@@ -108,6 +110,8 @@ def http_filters(messages: Any, server: Any, hcm: Any) -> list[Any]:
         last = i == len(messages) - 1
         try:
             kind, config = typed(message.typed_config, message.name)
+        except Unsupported:
+            raise  # the filter is known: what it is asked for is not
         except ConfigError:
             if message.is_optional:
                 continue

@@ -11,20 +11,11 @@ from typing import Any
 
 from mizzen.proxy.config.accesslog import access_logs
 from mizzen.proxy.config.errors import ConfigError, Unsupported
-from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
+from mizzen.proxy.config.values import optional_seconds, seconds, wrapped
 from mizzen.proxy.filters.network import NetworkFilter
 from mizzen.proxy.filters.tcp_session import Session
 from mizzen.proxy.net.connection import Downstream
 from mizzen.proxy.stats.names import TCP_COUNTERS, TCP_GAUGES
-
-NOT_BUILT = (
-    "on_demand",
-    "tunneling_config",
-    "metadata_match",
-    "proxy_protocol_tlvs",
-    "upstream_connect_mode",
-    "max_early_data_bytes",
-)
 
 
 class TcpProxy(NetworkFilter):
@@ -33,7 +24,6 @@ class TcpProxy(NetworkFilter):
     terminal = True
 
     def __init__(self, message: Any, server: Any, listener: Any) -> None:
-        refuse(message, NOT_BUILT, "TcpProxy")
         self.server = server
         kind = message.WhichOneof("cluster_specifier")
         self.targets: list[tuple[str, int]] = []
@@ -54,7 +44,7 @@ class TcpProxy(NetworkFilter):
         if options.flush_access_log_on_connected or options.HasField("access_log_flush_interval"):
             raise Unsupported("TcpProxy.access_log_options")
         self.access_logs = access_logs(message.access_log, server)
-        self.finishers: list[Any] = []  # network filters that want to know how a session ended
+        self.watchers: list[Any] = []  # network filters that want to know when a session begins and how it ended
         self.hash_source = False
         for policy in message.hash_policy:
             if policy.WhichOneof("policy_specifier") != "source_ip":

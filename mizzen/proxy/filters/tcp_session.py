@@ -74,6 +74,8 @@ class Session(StreamInfo):
         filter_ = self.filter
         filter_.stats.downstream_cx_total += 1
         filter_.server.connections.add(self)
+        for each in filter_.watchers:
+            each.began(self)
         state = self.conn.filter_state
         chosen = state.get("envoy.tcp_proxy.cluster") if state else None
         name = self.upstream_cluster_name = chosen or filter_.cluster()
@@ -290,7 +292,7 @@ class Session(StreamInfo):
             if timer is not None:
                 timer.cancel()
         self.idle_timer = self.duration_timer = None
-        for each in self.filter.finishers:
+        for each in self.filter.watchers:
             each.finished(self)
         for log in self.filter.access_logs:
             log.log(self)

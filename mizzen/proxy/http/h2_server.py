@@ -141,7 +141,7 @@ class H2Server:
             if options.HasField("initial_connection_window_size")
             else 16 << 20
         )
-        self.h2 = h2.H2(self, False, window, max(whole, 65535), most, hcm.max_head, True)
+        self.h2 = h2.H2(self, False, window, max(whole, 65535), most, hcm.max_head, options.allow_connect)
         self.transport: Any = None
         self.listener: Any = None
         self.closing = False

@@ -14,7 +14,7 @@ from typing import Any, Final
 from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.matchers import header_matcher
-from mizzen.proxy.config.values import seconds, wrapped
+from mizzen.proxy.config.values import seconds, unpack, wrapped
 
 (
     R_5XX, R_GATEWAY, R_CONNECT, R_4XX, R_REFUSED, R_CODES, R_HEADERS, R_RESET, R_RATELIMITED, R_BEFORE_REQUEST, R_HTTP3_CONNECT,
@@ -117,9 +117,9 @@ class RetryPolicy:
         if message.HasField("retry_priority"):
             from envoy.extensions.retry.priority.previous_priorities.v3 import previous_priorities_config_pb2
 
-            config = previous_priorities_config_pb2.PreviousPrioritiesConfig()
-            if not message.retry_priority.typed_config.Unpack(config):
-                raise Unsupported(f"RetryPolicy.retry_priority {message.retry_priority.name}")
+            kind = previous_priorities_config_pb2.PreviousPrioritiesConfig
+            name = message.retry_priority.name
+            config = unpack(message.retry_priority.typed_config, kind, f"RetryPolicy.retry_priority {name}")
             self.previous_priorities = config.update_frequency
         if message.retry_options_predicates:
             raise Unsupported("RetryPolicy.retry_options_predicates")

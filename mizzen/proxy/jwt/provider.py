@@ -7,6 +7,7 @@ Source: envoy.extensions.filters.http.jwt_authn.v3.JwtProvider.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import time
 from base64 import urlsafe_b64encode
@@ -40,9 +41,12 @@ class NeedKeys(Exception):
 
 
 class RemoteKeys:
-    """Keys of a URI, fetched when first needed and again when they are `cache_duration` old."""
+    """Keys of a URI, fetched when first needed and again when they are `cache_duration` old.
 
-    def __init__(self, message: Any, server: Any, stats: Any) -> None:
+    With async_fetch they are fetched ahead, and the listener opens after the first attempt unless it is a fast_listener.
+    """
+
+    def __init__(self, message: Any, server: Any, stats: Any, listener: Any) -> None:
         uri = message.http_uri
         if not uri.cluster or not uri.uri:
             raise ConfigError("RemoteJwks.http_uri: uri and cluster are required")
@@ -65,6 +69,9 @@ class RemoteKeys:
         self.refetch: float | None = None
         if message.HasField("async_fetch"):
             self.refetch = optional_seconds(message.async_fetch, "failed_refetch_duration", 1.0) or 1.0
+            self.tried = asyncio.Event()
+            if not message.async_fetch.fast_listener and listener is not None:
+                listener.awaited.append(self.tried)
             server.loop.call_soon(self._ahead)
 
     def current(self) -> Keys | None:
@@ -81,6 +88,7 @@ class RemoteKeys:
         self.get(self._ahead_done)
 
     def _ahead_done(self, good: bool) -> None:
+        self.tried.set()
         wait = max(self.duration - 5.0, 1.0) if good else self.refetch or 1.0
         self.server.loop.call_later(wait, self._ahead)
 
@@ -128,7 +136,7 @@ def audience_key(text: str) -> str:
 class Provider:
     """One issuer's tokens."""
 
-    def __init__(self, name: str, message: Any, server: Any, stats: Any) -> None:
+    def __init__(self, name: str, message: Any, server: Any, stats: Any, listener: Any) -> None:
         self.name = name
         self.stats = stats
         self.issuer: str = message.issuer
@@ -156,7 +164,7 @@ class Provider:
         self.local: Keys | None = None
         self.remote: RemoteKeys | None = None
         if message.WhichOneof("jwks_source_specifier") == "remote_jwks":
-            self.remote = RemoteKeys(message.remote_jwks, server, stats)
+            self.remote = RemoteKeys(message.remote_jwks, server, stats, listener)
         elif message.WhichOneof("jwks_source_specifier") == "local_jwks":
             text = data_source(message.local_jwks)
             try:

@@ -12,6 +12,7 @@ from typing import Any
 from mizzen.proxy.codec.h1_head import METHODS
 from mizzen.proxy.codec.tls_hello import NotTls, client_hello
 from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.values import unpack
 from mizzen.proxy.filters.network import PREFACE
 from mizzen.proxy.net.addresses import original_destination
 from mizzen.proxy.net.connection import Downstream
@@ -163,9 +164,7 @@ def listener_filter(message: Any, server: Any) -> ListenerFilter:
     elif kind == f"{LISTENER}proxy_protocol.v3.ProxyProtocol":
         from envoy.extensions.filters.listener.proxy_protocol.v3 import proxy_protocol_pb2
 
-        typed = proxy_protocol_pb2.ProxyProtocol()
-        message.typed_config.Unpack(typed)
-        made = ProxyProtocol(typed, server)
+        made = ProxyProtocol(unpack(message.typed_config, proxy_protocol_pb2.ProxyProtocol, message.name), server)
     else:
         raise ConfigError(f"Didn't find a registered implementation for '{message.name}' with type URL: '{kind}'")
     if message.HasField("filter_disabled"):

@@ -6,14 +6,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import time
 from typing import Any
 
 from mizzen.proxy.config.accesslog import access_logs
-from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.transport import DownstreamTls, downstream_tls
-from mizzen.proxy.config.values import refuse, seconds, socket_address, wrapped
+from mizzen.proxy.config.values import seconds, socket_address, wrapped
 from mizzen.proxy.filters.registry import network_filter
 from mizzen.proxy.http.info import StreamInfo
 from mizzen.proxy.listener.filters import ListenerFilter, Refused, listener_filter
@@ -22,14 +24,6 @@ from mizzen.proxy.net.addresses import Address, from_sockaddr
 from mizzen.proxy.net.connection import Downstream
 from mizzen.proxy.net.tls import ServerLayer
 from mizzen.proxy.stats.names import LISTENER_COUNTERS, LISTENER_GAUGES, ssl_group
-
-NOT_BUILT = (
-    "api_listener",
-    "udp_listener_config",
-    "internal_listener",
-    "filter_chain_matcher",
-    "tcp_fast_open_queue_length",
-)
 
 
 class FilterChain:
@@ -44,7 +38,6 @@ class FilterChain:
         if message.HasField("transport_socket"):
             self.tls = downstream_tls(message.transport_socket, server.secrets, where)
         self.connect_timeout = seconds(message.transport_socket_connect_timeout)
-        refuse(message, ("on_demand_configuration",), where)
         filters = [network_filter(each, server, listener) for each in message.filters]
         self.filters = tuple(each for each in filters if each is not None and not each.terminal)
         terminal = [each for each in filters if each is not None and each.terminal]
@@ -57,8 +50,8 @@ class FilterChain:
                 f"Error: non-terminal filter named {message.filters[-1].name} is the last filter in a network filter chain."
             )
         self.terminal: Any = terminal[0] if terminal else None
-        if self.terminal is not None and hasattr(self.terminal, "finishers"):
-            self.terminal.finishers += [each for each in self.filters if hasattr(each, "finished")]
+        if self.terminal is not None and hasattr(self.terminal, "watchers"):
+            self.terminal.watchers += [each for each in self.filters if hasattr(each, "finished")]
 
 
 class ListenerConfig:
@@ -68,7 +61,7 @@ class ListenerConfig:
         self.proto = proto
         self.server = server
         self.name: str = proto.name
-        refuse(proto, NOT_BUILT, f"Listener {proto.name}")
+        check(proto, f"Listener {proto.name}")
         if not proto.HasField("address"):
             raise ConfigError(f"Listener {proto.name}: address is required")
         self.address = socket_address(proto.address, f"Listener {proto.name}.address")
@@ -88,6 +81,7 @@ class ListenerConfig:
             f"{self.stat_prefix}.worker_0", ["downstream_cx_total"], ["downstream_cx_active"]
         )
         self.ssl: Any = None
+        self.awaited: list[asyncio.Event] = []  # by filters: what the listener does not open before
         self.use_original_dst = wrapped(proto, "use_original_dst", False)
         self.bind = wrapped(proto, "bind_to_port", True)
         if proto.HasField("deprecated_v1") and proto.deprecated_v1.HasField("bind_to_port"):
@@ -117,6 +111,7 @@ class ListenerConfig:
                 f"error adding listener '{self.address[0]}:{self.address[1]}': no filter chains specified"
             )
         self.needs_names = any(chain.match.names or chain.match.alpn or chain.match.transport for chain in self.chains)
+        self.exempt: bool = proto.ignore_global_conn_limit  # neither counted nor refused by the limit of all listeners
         self.active: set[Any] = set()
 
     def _same_matches(self) -> None:
@@ -171,7 +166,7 @@ class Accepted:
             listener.stats.downstream_cx_overflow += 1
             self._close()
             return
-        if server.too_many():
+        if not listener.exempt and server.too_many():
             listener.stats.downstream_global_cx_overflow += 1
             self._close()
             return
@@ -436,8 +431,3 @@ def bound_socket(address: Address, config: ListenerConfig, reuse_port: bool, mod
 
 
 SOL_IPV6 = 41
-
-
-def refuse_socket_options(proto: Any) -> None:
-    for option in proto.socket_options:
-        raise Unsupported(f"Listener {proto.name}.socket_options {option.description}")

@@ -9,7 +9,7 @@ import asyncio
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError
-from mizzen.proxy.listener.listener import Accepted, ListenerConfig, bound_socket, refuse_socket_options
+from mizzen.proxy.listener.listener import Accepted, ListenerConfig, bound_socket
 from mizzen.proxy.net.addresses import Address, from_sockaddr
 
 
@@ -83,7 +83,6 @@ class Listeners:
             return False
         if old is not None and not old.api and api:
             return False  # a static listener is not replaced by discovery
-        refuse_socket_options(proto)
         listener = ListenerConfig(proto, self.server)
         slot = Slot(listener, api, version)
         self.warming[name] = slot

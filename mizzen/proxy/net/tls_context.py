@@ -16,7 +16,6 @@ from typing import Any
 from mizzen.proxy.accesslog.format import data_source_bytes
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import string_matcher
-from mizzen.proxy.config.values import refuse
 from mizzen.proxy.net import openssl
 from mizzen.proxy.net.der import Certificate, certificate
 
@@ -59,7 +58,6 @@ def memory_file(data: bytes) -> int:
 
 def load_chain(context: ssl.SSLContext, message: Any) -> Certificate:
     """Load a TlsCertificate into a context; the leaf's facts. Raises ConfigError."""
-    refuse(message, ("private_key_provider", "pkcs12"), "TlsCertificate")
     chain = data_source_bytes(message.certificate_chain)
     key = data_source_bytes(message.private_key)
     password = data_source_bytes(message.password) if message.HasField("password") else None
@@ -124,17 +122,6 @@ class Verifier:
 
     def __init__(self, message: Any, default: Any = None) -> None:
         messages = [each for each in (message, default) if each is not None]
-        for each in messages:
-            refuse(
-                each,
-                (
-                    "watched_directory",
-                    "require_signed_certificate_timestamp",
-                    "custom_validator_config",
-                    "ca_certificate_provider_instance",
-                ),
-                "CertificateValidationContext",
-            )
         self.trusted = any(each.HasField("trusted_ca") or each.HasField("system_root_certs") for each in messages)
         self.sans: list[Callable[[Certificate], bool]] = []
         self.hashes: set[str] = set()
@@ -146,8 +133,6 @@ class Verifier:
                 test = string_matcher(matcher, "match_subject_alt_names")
                 self.sans.append(any_san(test, exact))
             self.hashes |= {text.replace(":", "").lower() for text in each.verify_certificate_hash}
-            if each.verify_certificate_spki:
-                raise Unsupported("CertificateValidationContext.verify_certificate_spki")
 
     def problem(self, der: bytes, names: Sequence[str] | None) -> tuple[str, str] | None:
         """(statistic, text) of what is wrong with a peer; None when nothing is. `names` stand for the configured SANs when given."""
@@ -171,15 +156,6 @@ class TlsConfig:
     """A CommonTlsContext, ready to make contexts from whatever its secrets hold now."""
 
     def __init__(self, common: Any, secrets: Any, where: str) -> None:
-        refuse(
-            common,
-            (
-                "custom_handshaker", "tls_certificate_provider_instance", "custom_tls_certificate_selector",
-                "tls_certificate_certificate_provider", "tls_certificate_certificate_provider_instance",
-                "validation_context_certificate_provider", "validation_context_certificate_provider_instance",
-            ),
-            where,
-        )  # fmt: skip
         if common.HasField("key_log"):
             raise Unsupported(f"{where}.key_log")
         self.params = common.tls_params

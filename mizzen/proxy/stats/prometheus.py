@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config.matchers import string_matcher
 from mizzen.proxy.stats.store import BUCKETS, COUNTER, GAUGE, HISTOGRAM, TEXT, Stat, cumulative
 
 # tag, expression: the first group is cut out of the name, the second (or else the first) is the value; in Envoy's order
@@ -35,6 +37,14 @@ DEFAULTS: tuple[tuple[str, str], ...] = (
 UNCLEAN = re.compile(r"[^a-zA-Z0-9_]")
 
 
+def _bounds(message: Any) -> tuple[Callable[[str], bool], tuple[float, ...]]:
+    """Whose, and which: a HistogramBucketSettings. Raises ConfigError."""
+    bounds = tuple(message.buckets)
+    if not bounds or list(bounds) != sorted({*bounds}) or bounds[0] <= 0:
+        raise ConfigError("HistogramBucketSettings.buckets: positive bounds are required, each above the one before it")
+    return string_matcher(message.match, "HistogramBucketSettings.match"), bounds
+
+
 class Tags:
     """Which parts of names become labels: Envoy's own rules, the bootstrap's stats_tags, fixed values."""
 
@@ -54,7 +64,11 @@ class Tags:
             self.rules += [(name, re.compile(text)) for name, text in DEFAULTS]
         self.own = own
         self._cache: dict[str, tuple[str, tuple[tuple[str, str], ...]]] = {}
-        self.buckets = tuple(config.histogram_bucket_settings)
+        self._buckets = [_bounds(each) for each in config.histogram_bucket_settings]
+
+    def bounds(self, name: str) -> Sequence[float]:
+        """The upper bounds of a histogram's buckets: those of the first setting that matches its name, else Envoy's own."""
+        return next((bounds for matches, bounds in self._buckets if matches(name)), BUCKETS)
 
     def split(self, name: str) -> tuple[str, tuple[tuple[str, str], ...]]:
         """A name without its tags, and the tags."""
@@ -129,7 +143,7 @@ def exposition(stats: list[Stat], tags: Tags, text_readouts: bool = False) -> st
         out.append(f"# TYPE {name} {TYPES.get(kind, 'gauge')}")
         for labels_text, stat in members:
             if kind == HISTOGRAM:
-                out += histogram_lines(name, labels_text, stat.value)
+                out += histogram_lines(name, labels_text, stat.value, tags.bounds(stat.name))
             elif kind == TEXT:
                 label = f'{labels_text}{"," if labels_text else ""}text_value="{escaped(stat.value)}"'
                 out.append(f"{name}{{{label}}} 0")
@@ -138,11 +152,11 @@ def exposition(stats: list[Stat], tags: Tags, text_readouts: bool = False) -> st
     return "\n".join(out) + "\n" if out else ""
 
 
-def histogram_lines(name: str, labels: str, histogram: Any) -> list[str]:
+def histogram_lines(name: str, labels: str, histogram: Any, bounds: Sequence[float]) -> list[str]:
     comma = "," if labels else ""
     lines = [
         f'{name}_bucket{{{labels}{comma}le="{bound:g}"}} {count}'
-        for bound, count in zip(BUCKETS, cumulative(histogram.bins), strict=True)
+        for bound, count in zip(bounds, cumulative(histogram.bins, bounds), strict=True)
     ]
     lines.append(f'{name}_bucket{{{labels}{comma}le="+Inf"}} {histogram.count}')
     lines.append(f"{name}_sum{{{labels}}} {histogram.total:g}")

@@ -8,7 +8,7 @@ the Prometheus text (prometheus.py).
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mizzen.proxy.stats.hot import Histogram as Histogram
@@ -61,11 +61,11 @@ def quantile(bins: dict[float, int], q: float) -> float | None:
     return edges[-1] + bin_width(edges[-1])
 
 
-def cumulative(bins: dict[float, int]) -> list[int]:
-    """How many observations are at most each of BUCKETS."""
-    counts = [0] * (len(BUCKETS) + 1)
+def cumulative(bins: dict[float, int], bounds: Sequence[float]) -> list[int]:
+    """How many observations are at most each of the bounds, which ascend."""
+    counts = [0] * (len(bounds) + 1)
     for edge, n in bins.items():
-        counts[bisect_left(BUCKETS, edge + bin_width(edge) * 0.5)] += n
+        counts[bisect_left(bounds, edge + bin_width(edge) * 0.5)] += n
     out, total = [], 0
     for n in counts[:-1]:
         total += n
@@ -178,15 +178,18 @@ class Group:
 
 
 class Labelled:
-    """Counters and histograms that carry their labels with them, as Istio's standard metrics do."""
+    """Counters, gauges and histograms that carry their labels with them, as Istio's standard metrics do."""
 
     def __init__(self) -> None:
         self.counters: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+        self.gauges: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
         self.histograms: dict[tuple[str, tuple[tuple[str, str], ...]], Histogram] = {}
 
     def stats(self) -> Iterator[Stat]:
         for (name, tags), value in self.counters.items():
             yield Stat(full_name(name, tags), COUNTER, value, True, tags, name)
+        for (name, tags), value in self.gauges.items():
+            yield Stat(full_name(name, tags), GAUGE, value, True, tags, name)
         for (name, tags), histogram in self.histograms.items():
             histogram.fold()
             yield Stat(full_name(name, tags), HISTOGRAM, histogram, histogram.count > 0, tags, name)
@@ -207,6 +210,7 @@ class Store:
         self.groups: dict[str, Group] = {}
         self.labelled = Labelled()
         self.tag_rules: Any = None  # prometheus.Tags of the bootstrap's stats_config
+        self.keeps: Callable[[str], bool] | None = None  # the bootstrap's stats_matcher
 
     def group(
         self,
@@ -251,6 +255,8 @@ class Store:
     def all(self) -> list[Stat]:
         """Every statistic, sorted by name."""
         out = [stat for group in list(self.groups.values()) for stat in group.stats()]
+        if self.keeps is not None:
+            out = [stat for stat in out if self.keeps(stat.name)]
         out += self.labelled.stats()
         out.sort(key=lambda stat: stat.name)
         return out

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from heapq import heapify, heapreplace
 from typing import Any, Final, Protocol
 
+from mizzen.proxy.config.matchers import runtime_number
 from mizzen.proxy.upstream.host import DEGRADED, UNHEALTHY, Host, Locality
 
 OVERPROVISIONING: Final = 1.4
@@ -30,7 +31,7 @@ class Policy(Protocol):
 class RoundRobin:
     """Hosts in turn; with weights, earliest deadline first, as Envoy's EDF scheduler."""
 
-    def __init__(self, _config: Any = None) -> None:
+    def __init__(self, _config: Any, _runtime: Any) -> None:
         self._hosts: tuple[Host, ...] = ()
         self._next = 0
         self._queue: list[tuple[float, int, Host]] | None = None
@@ -64,7 +65,7 @@ class RoundRobin:
 class Random:
     """Any host, each alike."""
 
-    def __init__(self, _config: Any = None) -> None:
+    def __init__(self, _config: Any, _runtime: Any) -> None:
         self._hosts: tuple[Host, ...] = ()
 
     def rebuild(self, hosts: Sequence[Host]) -> None:
@@ -77,17 +78,21 @@ class Random:
 class LeastRequest:
     """Of `choices` random hosts the one with fewest requests under way; with weights, by weight over requests."""
 
-    def __init__(self, config: Any = None) -> None:
+    def __init__(self, config: Any, runtime: dict[str, Any]) -> None:
         self._choices = 2
         self._bias = 1.0
+        self._current_bias: Callable[[], float] | None = None
         if config is not None:
             self._choices = config.choice_count.value if config.HasField("choice_count") else 2
-            self._bias = config.active_request_bias.default_value if config.HasField("active_request_bias") else 1.0
+            if config.HasField("active_request_bias"):
+                self._current_bias = runtime_number(config.active_request_bias, runtime)
         self._hosts: tuple[Host, ...] = ()
         self._weighted = False
 
     def rebuild(self, hosts: Sequence[Host]) -> None:
         self._hosts = tuple(hosts)
+        if self._current_bias is not None:
+            self._bias = self._current_bias()
         self._weighted = any(host.weight != hosts[0].weight for host in hosts)
 
     def pick(self, stream: Any) -> Host | None:
@@ -107,7 +112,7 @@ class LeastRequest:
         return best
 
 
-POLICIES: Final[dict[str, Callable[[Any], Policy]]] = {
+POLICIES: Final[dict[str, Callable[[Any, Any], Policy]]] = {
     "ROUND_ROBIN": RoundRobin,
     "LEAST_REQUEST": LeastRequest,
     "RANDOM": Random,
@@ -117,17 +122,21 @@ POLICIES: Final[dict[str, Callable[[Any], Policy]]] = {
 class SlowStart:
     """Hosts that joined lately get less: their weight grows over the window. Wraps a policy for when none is new."""
 
-    def __init__(self, inner: Policy, config: Any) -> None:
+    def __init__(self, inner: Policy, config: Any, runtime: dict[str, Any]) -> None:
         self._inner = inner
         self._window = float(config.slow_start_window.seconds) + config.slow_start_window.nanos / 1e9
-        aggression = config.aggression.default_value if config.HasField("aggression") else 1.0
-        self._exponent = 1 / max(aggression, 1e-3)
+        self._aggression: Callable[[], float] | None = (
+            runtime_number(config.aggression, runtime) if config.HasField("aggression") else None
+        )
+        self._exponent = 1.0
         self._least = (config.min_weight_percent.value if config.HasField("min_weight_percent") else 10.0) / 100
         self._hosts: tuple[Host, ...] = ()
         self._until = 0.0
 
     def rebuild(self, hosts: Sequence[Host]) -> None:
         self._hosts = tuple(hosts)
+        if self._aggression is not None:
+            self._exponent = 1 / max(self._aggression(), 1e-3)
         self._until = max((host.since for host in hosts), default=0.0) + self._window
         self._inner.rebuild(hosts)
 

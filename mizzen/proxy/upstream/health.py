@@ -17,7 +17,7 @@ from mizzen.proxy.config.clusters import HTTP2
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.header_ops import level
 from mizzen.proxy.config.matchers import string_matcher
-from mizzen.proxy.config.values import optional_seconds, refuse, seconds, wrapped
+from mizzen.proxy.config.values import optional_seconds, seconds, wrapped
 from mizzen.proxy.http.header_ops import apply
 from mizzen.proxy.upstream.async_client import Fetch
 from mizzen.proxy.upstream.host import (
@@ -31,7 +31,6 @@ from mizzen.proxy.upstream.host import (
 
 COUNTERS = ("attempt", "failure", "network_failure", "passive_failure", "success", "verify_cluster")
 GAUGES = ("degraded", "healthy")
-NOT_BUILT = ("event_log_path", "event_logger", "event_service", "tls_options", "transport_socket_match_criteria")
 METHODS = ("GET", "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH")
 HEALTH = "/grpc.health.v1.Health/Check"
 
@@ -86,7 +85,6 @@ class HttpCheck:
 
     def __init__(self, message: Any, cluster: Any) -> None:
         http = message.http_health_check
-        refuse(http, ("send", "receive"), "HttpHealthCheck")
         if not http.path:
             raise ConfigError(
                 "HealthCheckValidationError.HttpHealthCheck.Path: value length must be at least 1 characters"
@@ -142,7 +140,6 @@ class TcpCheck:
 
     def __init__(self, message: Any, cluster: Any) -> None:
         tcp = message.tcp_health_check
-        refuse(tcp, ("proxy_protocol_config",), "TcpHealthCheck")
         self.send = payload(tcp.send) if tcp.HasField("send") else b""
         self.receive = [payload(each) for each in tcp.receive]
 
@@ -360,7 +357,6 @@ class Checker:
     """All probes of a cluster."""
 
     def __init__(self, cluster: Any, message: Any) -> None:
-        refuse(message, NOT_BUILT, f"Cluster {cluster.name}.health_checks")
         self.cluster = cluster
         self.times = Times(message)
         self.unhealthy_threshold = wrapped(message, "unhealthy_threshold", 1)

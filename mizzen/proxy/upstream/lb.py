@@ -81,12 +81,12 @@ def make_balancer(config: ClusterConfig, cluster: Any) -> Any:
         hashed = HASHED[name]
         make: Callable[[], Policy] = lambda: hashed(message, by_hostname)  # noqa: E731
     elif name in POLICIES:
-        plain = POLICIES[name]
+        plain, runtime = POLICIES[name], cluster.server.runtime
         config_of = message if name == "LEAST_REQUEST" else None
-        make = lambda: plain(config_of)  # noqa: E731
+        make = lambda: plain(config_of, runtime)  # noqa: E731
         if message is not None and name != "RANDOM" and message.HasField("slow_start_config"):
             slow = message.slow_start_config
-            make = lambda: SlowStart(plain(config_of), slow)  # noqa: E731
+            make = lambda: SlowStart(plain(config_of, runtime), slow, runtime)  # noqa: E731
     else:
         raise Unsupported(f"Cluster {config.name}.lb_policy {name}")
 

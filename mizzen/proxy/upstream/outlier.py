@@ -233,12 +233,16 @@ class Detector:
             mean = sum(rate for _, rate in enough) / len(enough)
             deviation = (sum((rate - mean) ** 2 for _, rate in enough) / len(enough)) ** 0.5
             threshold = mean - deviation * wrapped(message, "success_rate_stdev_factor", 1900) / 1000
-            enforcing = wrapped(message, f"enforcing_{'local_origin_' if local else ''}success_rate", 100)
+            enforcing = wrapped(
+                message, "enforcing_local_origin_success_rate" if local else "enforcing_success_rate", 100
+            )
             for host, rate in enough:
                 if rate < threshold:
                     self.eject(host, LOCAL_SUCCESS_RATE if local else SUCCESS_RATE, enforcing)
         limit = wrapped(message, "failure_percentage_threshold", 85)
-        enforcing = wrapped(message, f"enforcing_failure_percentage{'_local_origin' if local else ''}", 0)
+        enforcing = wrapped(
+            message, "enforcing_failure_percentage_local_origin" if local else "enforcing_failure_percentage", 0
+        )
         needed = wrapped(message, "failure_percentage_request_volume", 50)
         candidates = [
             (host, rate) for host, rate, total in rated if total >= needed and not host.flags & FAILED_OUTLIER

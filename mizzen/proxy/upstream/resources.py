@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from mizzen.proxy.config.errors import Unsupported
-from mizzen.proxy.config.values import seconds, wrapped
+from mizzen.proxy.config.values import wrapped
 from mizzen.proxy.stats.store import Group, Store
 
 DEFAULT: Final = 0
@@ -61,8 +61,6 @@ class Resources:
             budget = message.retry_budget
             self.budget_percent = budget.budget_percent.value if budget.HasField("budget_percent") else 20.0
             self.min_retries = wrapped(budget, "min_retry_concurrency", 3)
-            if budget.HasField("budget_interval") and seconds(budget.budget_interval) > 0:
-                pass  # the budget counts what is under way; the interval only smooths it
 
     def retry_limit(self) -> int:
         """How many retries may be under way now."""

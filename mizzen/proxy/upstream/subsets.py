@@ -13,7 +13,6 @@ from itertools import product
 from typing import Any
 
 from mizzen.proxy.accesslog.format import struct_value
-from mizzen.proxy.config.values import refuse
 from mizzen.proxy.upstream.balancer import Balancer
 from mizzen.proxy.upstream.host import Host
 
@@ -42,11 +41,6 @@ class SubsetBalancer:
     """A balancer for each subset, and one for requests that name none."""
 
     def __init__(self, config: Any, make: Callable[[], Balancer], stats: Any) -> None:
-        refuse(
-            config,
-            ("locality_weight_aware", "scale_locality_weight", "metadata_fallback_policy", "allow_redundant_keys"),
-            "LbSubsetConfig",
-        )
         self._make = make
         self._stats = stats
         self._list_as_any: bool = config.list_as_any

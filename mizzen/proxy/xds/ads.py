@@ -15,6 +15,7 @@ from typing import Any
 from envoy.service.discovery.v3 import discovery_pb2
 
 from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.values import only_v3
 from mizzen.proxy.xds.grpc import Call
 
 log = logging.getLogger("envoy.config")
@@ -73,6 +74,7 @@ class Stream:
     def __init__(self, server: Any, config: Any, stat_prefix: str, only: str = "") -> None:
         self.server = server
         self.only = only
+        only_v3(config, "transport_api_version", "ApiConfigSource")
         if config.api_type not in (2, 3, 5, 6):
             raise Unsupported("ApiConfigSource.api_type REST")
         self.delta = config.api_type in (3, 6)

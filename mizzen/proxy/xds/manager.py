@@ -21,7 +21,8 @@ from envoy.extensions.transport_sockets.tls.v3 import secret_pb2
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.hcm import RouteSource
 from mizzen.proxy.config.routes import compile_routes
-from mizzen.proxy.config.values import seconds
+from mizzen.proxy.config.supported import check
+from mizzen.proxy.config.values import only_v3, seconds
 from mizzen.proxy.net.tls_context import Verifier, leaf_of
 from mizzen.proxy.stats.names import xds_group
 from mizzen.proxy.xds.files import FileSource
@@ -61,6 +62,7 @@ class Resource:
 
     def start(self, config: Any) -> None:
         """Subscribe at an envoy.config.core.v3.ConfigSource."""
+        only_v3(config, "resource_api_version", "ConfigSource")
         timeout = seconds(config.initial_fetch_timeout) if config.HasField("initial_fetch_timeout") else 15.0
         kind = config.WhichOneof("config_source_specifier")
         if timeout and kind not in ("path_config_source", "path"):
@@ -161,9 +163,12 @@ class SecretConsumer:
         self.kind = kind
 
     def update(self, message: Any) -> None:
+        check(message, f"Secret {message.name}")
         kind = message.WhichOneof("type")
         if kind != self.kind:
-            raise ConfigError(f"Unexpected SDS secret type {kind} for {message.name}: {self.kind} is expected")
+            raise ConfigError(
+                f"Unexpected SDS secret type {kind or 'none'} for {message.name}: {self.kind} is expected"
+            )
         value = getattr(message, kind)
         if kind == "validation_context":
             Verifier(value)
@@ -278,6 +283,7 @@ class Xds:
             await self.lds.settled()
 
     async def _collect(self, collection: Any, config: Any, type_url: str, prefix: str) -> None:
+        only_v3(config, "resource_api_version", "ConfigSource")
         stats: Any = xds_group(self.server.stats, prefix)
         timeout = seconds(config.initial_fetch_timeout) if config.HasField("initial_fetch_timeout") else 15.0
         kind = config.WhichOneof("config_source_specifier")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config.supported import check
 from mizzen.proxy.net.tls_context import Secret
 
 
@@ -20,7 +21,10 @@ class Secrets:
 
     def add_static(self, protos: Any) -> None:
         for proto in protos:
+            check(proto, f"Secret {proto.name}")
             kind = proto.WhichOneof("type")
+            if kind is None:
+                raise ConfigError(f"Secret {proto.name}: type is required")
             if proto.name in self.static:
                 raise ConfigError(f"Duplicate static {kind} secret name {proto.name}")
             self.static[proto.name] = Secret(proto.name, getattr(proto, kind))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -107,3 +108,22 @@ def test_envoy_accepts_it(tmp_path: Path, config: str, lean: bool) -> None:
     file.write_text(json.dumps(made(config, raw if config else None, lean=lean)))
     done = subprocess.run([envoy, "--mode", "validate", "-c", str(file)], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
+
+
+SERVED = """
+gatewayTopology:
+  proxyProtocol: {}
+runtimeValues: {"a.b": "1", "re2.max_program_size.error_level": ""}
+connectionSettings: {globalDownstreamConnectionLimit: 77}
+proxyStatsMatcher: {inclusionPrefixes: ["listener.{pod_ip}"]}
+"""
+
+
+@pytest.mark.parametrize("config", ["", SERVED])
+def test_our_proxy_accepts_it(tmp_path: Path, config: str) -> None:
+    raw = {"ENVOY_SECURE_METRICS_PORT": "15443", "ENVOY_SECURE_MERGED_METRICS_PORT": "15444"}
+    file = tmp_path / "bootstrap.json"
+    file.write_text(json.dumps(made(config, raw if config else None, lean=True)))
+    command = [sys.executable, "-m", "mizzen", "proxy", "--mode", "validate", "-c", str(file)]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr

@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
+ANY = {"@type": ROUTER}
 ZIPKIN = "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig"
 
 
@@ -52,3 +55,25 @@ def test_an_operator_that_is_not_counted_is_refused_by_name(tmp_path: Path) -> N
     text = {"text_format_source": {"inline_string": "%UPSTREAM_WIRE_BYTES_SENT%\n"}}
     code, words = validated(tmp_path, access_log=[{"name": "out", "typed_config": {"@type": log, "log_format": text}}])
     assert code != 0 and "UPSTREAM_WIRE_BYTES_SENT" in words
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("http1_safe_max_connection_duration", True),
+        ("early_header_mutation_extensions", [{"name": "x", "typed_config": {"@type": ROUTER}}]),
+        ("http3_protocol_options", {}),
+        ("append_local_overload", True),
+    ],
+)
+def test_a_field_that_nothing_serves_is_refused_by_name(tmp_path: Path, field: str, value: Any) -> None:
+    code, words = validated(tmp_path, **{field: value})
+    assert code != 0 and f".{field}" in words
+
+
+def test_a_field_of_a_message_within_is_refused_by_its_path(tmp_path: Path) -> None:
+    route = {"match": {"prefix": "/"}, "direct_response": {"status": 200}}
+    virtual_host = {"name": "all", "domains": ["*"], "routes": [route], "include_attempt_count_in_response": True}
+    hosts = {"virtual_hosts": [{**virtual_host, "retry_policy_typed_config": ANY}]}
+    code, words = validated(tmp_path, route_config=hosts)
+    assert code != 0 and "virtual_hosts.retry_policy_typed_config" in words

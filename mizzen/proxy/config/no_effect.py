@@ -1,0 +1,80 @@
+"""Fields that may be set although nothing here acts on them, each with its reason; and types that the gate does not look into."""
+
+from __future__ import annotations
+
+_INFORMATION = "information for tools, which no part of a proxy acts on"
+_NO_SPANS = "no spans are made: tracing providers are refused"
+NO_EFFECT: dict[str, dict[str, str]] = {
+    "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
+        "name": "a name for people",
+    },
+    "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing": {
+        "client_sampling": _NO_SPANS, "custom_tags": _NO_SPANS, "max_path_tag_length": _NO_SPANS, "operation": _NO_SPANS,
+        "overall_sampling": _NO_SPANS, "random_sampling": _NO_SPANS, "spawn_upstream_span": _NO_SPANS,
+        "upstream_operation": _NO_SPANS, "verbose": _NO_SPANS,
+    },
+    "envoy.config.bootstrap.v3.Bootstrap": {
+        "deferred_stat_options": "when a statistic's memory is taken; nobody can see it",
+        "stats_flush_interval": "nothing is flushed: stats_sinks are refused",
+    },
+    "envoy.config.bootstrap.v3.Admin": {
+        "profile_path": "where Envoy's own CPU profiler writes; /cpuprofiler answers that there is none",
+    },
+    "envoy.config.cluster.v3.Cluster": {
+        "respect_dns_ttl": "the system's resolver tells no time to live; names are asked for anew every dns_refresh_rate",
+        "typed_dns_resolver_config": "names are resolved by the system's resolver, whichever library is named",
+    },
+    "envoy.config.cluster.v3.Cluster.CommonLbConfig.ZoneAwareLbConfig": {
+        "min_cluster_size": "zone-aware routing needs a local cluster, and the bootstrap's is refused (cluster_manager)",
+        "routing_enabled": "as min_cluster_size",
+    },
+    "envoy.config.core.v3.ApiConfigSource": {
+        "set_node_on_first_message_only": "the node is told in a stream's first message in any case",
+    },
+    "envoy.config.core.v3.Metadata": {
+        "typed_filter_metadata": _INFORMATION,
+    },
+    "envoy.config.core.v3.Node": {
+        "client_features": "a proxy tells its own", "extensions": "a proxy tells its own",
+        "user_agent_build_version": "a proxy tells its own", "user_agent_name": "a proxy tells its own",
+        "user_agent_version": "a proxy tells its own",
+    },
+    "envoy.config.endpoint.v3.LocalityLbEndpoints": {
+        "metadata": _INFORMATION,
+    },
+    "envoy.config.listener.v3.FilterChain": {
+        "metadata": _INFORMATION,
+    },
+    "envoy.config.listener.v3.Listener": {
+        "bypass_overload_manager": "no overload action is taken, and ignore_global_conn_limit is told apart",
+        "connection_balance_config": "one worker gets every connection",
+        "max_connections_to_accept_per_socket_event": "how many connections one turn of the loop accepts; nobody can see it",
+        "metadata": _INFORMATION,
+    },
+    "envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
+        "trace_sampled": _NO_SPANS,
+    },
+    "envoy.config.core.v3.SubstitutionFormatString": {
+        "json_format_options": "members are sorted by name in any case",
+    },
+    "envoy.config.route.v3.RouteConfiguration": {
+        "metadata": _INFORMATION,
+    },
+    "envoy.extensions.filters.listener.tls_inspector.v3.TlsInspector": {
+        "initial_read_buffer_size": "how many bytes are read at first; a hello of any size is waited for",
+    },
+}  # fmt: skip
+OPAQUE = frozenset(
+    {
+        *(f"google.protobuf.{name}" for name in (
+            "Any", "BoolValue", "DoubleValue", "Duration", "FloatValue", "Int32Value", "Int64Value", "ListValue", "StringValue",
+            "Struct", "Timestamp", "UInt32Value", "UInt64Value", "Value", "BytesValue", "Empty",
+        )),
+        # resources: each is checked on its own when it is taken
+        "envoy.config.cluster.v3.Cluster",
+        "envoy.config.endpoint.v3.ClusterLoadAssignment",
+        "envoy.config.listener.v3.Listener",
+        "envoy.config.route.v3.RouteConfiguration",
+        "envoy.extensions.transport_sockets.tls.v3.Secret",
+    }
+)  # fmt: skip

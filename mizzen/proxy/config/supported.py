@@ -1,0 +1,57 @@
+"""The gate that every configuration message passes: a field that is set and that this proxy does not serve is refused by name.
+
+Takes messages as they came (a resource, or what an Any holds, which the gate is given when it is unpacked). Which fields
+are served is data (fields.py, no_effect.py); what values they may have, their readers say. Not here: fields that are newer than the
+messages at hand, which cannot be seen.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from mizzen.proxy.config.errors import Unsupported
+from mizzen.proxy.config.fields import FIELDS
+from mizzen.proxy.config.no_effect import NO_EFFECT, OPAQUE
+
+LEAF, ONE, MANY, MAP = range(4)
+_kinds: dict[str, dict[str, int]] = {}
+
+
+def check(message: Any, where: str) -> None:
+    """Raise Unsupported that names the first field which is set and not served: `where.field.field`."""
+    descriptor = message.DESCRIPTOR
+    kinds = _kinds.get(descriptor.full_name)
+    if kinds is None:
+        kinds = _kinds_of(descriptor)
+    for field, value in message.ListFields():
+        name = field.name
+        kind = kinds.get(name)
+        if kind is None:
+            raise Unsupported(f"{where}.{name}")
+        if kind == ONE:
+            check(value, f"{where}.{name}")
+        elif kind == MANY:
+            for each in value:
+                check(each, f"{where}.{name}")
+        elif kind == MAP:
+            for key in value:
+                check(value[key], f"{where}.{name}[{key}]")
+
+
+def _kinds_of(descriptor: Any) -> dict[str, int]:
+    """How each field that may be set is gone into."""
+    kinds = dict.fromkeys(NO_EFFECT.get(descriptor.full_name, {}), LEAF)
+    for name in FIELDS.get(descriptor.full_name, "").split():
+        kinds[name] = _kind_of(descriptor.fields_by_name[name])
+    _kinds[descriptor.full_name] = kinds
+    return kinds
+
+
+def _kind_of(field: Any) -> int:
+    message = field.message_type
+    if message is None or message.full_name in OPAQUE:
+        return LEAF
+    if not message.GetOptions().map_entry:
+        return MANY if field.is_repeated else ONE
+    value = message.fields_by_name["value"].message_type
+    return LEAF if value is None or value.full_name in OPAQUE else MAP
