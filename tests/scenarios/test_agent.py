@@ -26,7 +26,6 @@ from google.protobuf import json_format
 
 from mizzen.agent.bootstrap_listeners import http_listener, mutual_tls
 from mizzen.agent.http1 import Response, fetch, serve
-from mizzen.agent.supervisor import find_envoy
 from mizzen.api.errors import PeerError
 from mizzen.wire.istio import NameTable
 from tests.support.fake_istiod import FakeIstiod, place
@@ -153,13 +152,6 @@ async def pod(folder: Path, lifetime_s: float = 3600) -> AsyncIterator[Pod]:
         await istiod.stop()
 
 
-@pytest.fixture(params=["mizzen", "envoy"])
-def data_plane(request: pytest.FixtureRequest) -> str:
-    if request.param == "envoy" and not find_envoy():
-        pytest.skip("no Envoy here")
-    return str(request.param)
-
-
 async def test_a_pods_life(tmp_path: Path, data_plane: str) -> None:
     async with pod(tmp_path) as made:
         await made.start(MIZZEN_DATA_PLANE=data_plane, ISTIO_META_DNS_CAPTURE="true", XDS_HEADER_X_ONE="1")
@@ -238,10 +230,10 @@ async def test_quitquitquit_ends_at_once_and_a_dead_proxy_ends_the_agent(tmp_pat
         assert await asyncio.wait_for(made.process.wait(), 10) == 137
 
 
-async def test_without_a_token_nothing_is_ready(tmp_path: Path) -> None:
+async def test_without_a_token_nothing_is_ready(tmp_path: Path, data_plane: str) -> None:
     async with pod(tmp_path) as made:
         (tmp_path / "var/run/secrets/tokens/istio-token").unlink()
-        await made.start(MIZZEN_DATA_PLANE="mizzen")
+        await made.start(MIZZEN_DATA_PLANE=data_plane)
         await eventually(lambda: made.answers("status", 503), "the status port")
 
         async def refused() -> bool:
@@ -251,6 +243,7 @@ async def test_without_a_token_nothing_is_ready(tmp_path: Path) -> None:
         assert made.istiod.signed == []
 
 
+@pytest.mark.no_proxy("a gRPC program without one")
 async def test_proxyless_grpc(tmp_path: Path) -> None:
     async with pod(tmp_path) as made:
         out = tmp_path / "certificates"
@@ -263,18 +256,18 @@ async def test_proxyless_grpc(tmp_path: Path) -> None:
         assert await made.stop() == 0
 
 
-async def test_request_and_wait(tmp_path: Path) -> None:
+async def test_request_and_wait(tmp_path: Path, data_plane: str) -> None:
     async with pod(tmp_path) as made:
         url = f"http://127.0.0.1:{made.ports['status']}/healthz/ready"
         command = [sys.executable, "-m", "mizzen", "agent", "wait", f"--url={url}", "--periodMillis=50"]
         waiting = await asyncio.create_subprocess_exec(*command, env={**os.environ, "PYTHONPATH": str(REPOSITORY)})
-        await made.start()
+        await made.start(MIZZEN_DATA_PLANE=data_plane)
         assert await asyncio.wait_for(waiting.wait(), 30) == 0
         refused = [sys.executable, "-m", "mizzen", "agent", "request", "--debug-port=22", "GET", "x"]
         assert await (await asyncio.create_subprocess_exec(*refused, cwd=REPOSITORY)).wait() == 1
 
 
-async def test_probes_reach_the_application(tmp_path: Path) -> None:
+async def test_probes_reach_the_application(tmp_path: Path, data_plane: str) -> None:
     async def page(request: Any) -> Response:
         return Response(200 if request.peer == "127.0.0.6" else 403, b"alive")
 
@@ -282,7 +275,7 @@ async def test_probes_reach_the_application(tmp_path: Path) -> None:
     port = application.sockets[0].getsockname()[1]
     probers = {"/app-health/app/livez": {"httpGet": {"path": "/", "port": port}}}
     async with pod(tmp_path) as made:
-        await made.start(ISTIO_KUBE_APP_PROBERS=json.dumps(probers))
+        await made.start(MIZZEN_DATA_PLANE=data_plane, ISTIO_KUBE_APP_PROBERS=json.dumps(probers))
         await eventually(lambda: made.answers("status", 200, "/app-health/app/livez"), "the application's probe")
     application.close()
 
@@ -313,6 +306,7 @@ async def test_mounted_certificates(tmp_path: Path, data_plane: str) -> None:
         assert made.istiod.signed == []
 
 
+@pytest.mark.no_proxy("the agent ends before it starts one")
 async def test_a_port_that_is_taken_is_one_clear_line(tmp_path: Path) -> None:
     async with pod(tmp_path) as made:
         with socket.create_server(("0.0.0.0", made.ports["status"])):

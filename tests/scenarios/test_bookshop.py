@@ -18,10 +18,10 @@ pytestmark = [pytest.mark.root, pytest.mark.skipif(os.geteuid() != 0, reason="ne
 NAMESPACES = ("bookinfo", "istio-ingress", "legacy")
 
 
-@pytest.fixture(scope="module", params=["mizzen", "envoy"])
-def shop_mesh(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+@pytest.fixture(scope="module")
+def shop_mesh(data_plane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     home = tmp_path_factory.mktemp("shop")
-    with UpProcess(home, data_plane=request.param):
+    with UpProcess(home, data_plane=data_plane):
         running = RunningMesh(home)
 
         async def apply(mesh: Mesh) -> None:

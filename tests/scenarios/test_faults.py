@@ -27,11 +27,11 @@ SHOP = folder() / "bookinfo"
 WANTED = {"bookinfo-details", "bookinfo-client", "details", "client", "details-v1", "client-v1", "bookinfo", "default"}
 
 
-@pytest.fixture(scope="module", params=["mizzen", "envoy"])
-def up(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
+@pytest.fixture(scope="module")
+def up(data_plane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[UpProcess]:
     """A mesh with two pods of the bookshop in it: details, and the client. Our data plane, then Envoy."""
     home = tmp_path_factory.mktemp("faults")
-    process = UpProcess(home, data_plane=request.param)
+    process = UpProcess(home, data_plane=data_plane)
     with process:
 
         async def start(mesh: Mesh) -> None:

@@ -64,10 +64,10 @@ spec:
 """
 
 
-@pytest.fixture(scope="module", params=["mizzen", "envoy"])
-def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+@pytest.fixture(scope="module")
+def home(data_plane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     folder = tmp_path_factory.mktemp("gateway")
-    with UpProcess(folder, data_plane=request.param):
+    with UpProcess(folder, data_plane=data_plane):
         yield RunningMesh(folder)
     assert leftovers(folder) == []
 

@@ -76,10 +76,10 @@ spec: {mtls: {mode: STRICT}}
 """
 
 
-@pytest.fixture(scope="module", params=["mizzen", "envoy"])
-def home(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
+@pytest.fixture(scope="module")
+def home(data_plane: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningMesh]:
     folder = tmp_path_factory.mktemp("istioctl")
-    with UpProcess(folder, data_plane=request.param):
+    with UpProcess(folder, data_plane=data_plane):
         running = RunningMesh(folder)
 
         async def apply(mesh: Mesh) -> None:
