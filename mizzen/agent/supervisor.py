@@ -68,8 +68,6 @@ def proxy_arguments(
     common = ["-c", str(bootstrap), "--drain-time-s", str(int(duration(config, "drainDuration"))), "-l", level]
     threads = ["--concurrency", str(concurrency)] if concurrency else []
     program = data_plane_command(environment)
-    if len(program) > 1:
-        return [*program, *common, *threads]
     extra = [
         "--drain-strategy",
         "immediate",

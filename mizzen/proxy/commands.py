@@ -7,16 +7,25 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import ctypes
 import logging
 import signal
 import sys
+from pathlib import Path
 from typing import Any, NoReturn
 
-from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config import supported
+from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.log_format import DEFAULT, Lines, pattern
+from mizzen.proxy.net import local
 from mizzen.proxy.server import Options, Server
 
 VERSION = "mizzen-proxy/0.1.0/Clean/RELEASE/OpenSSL"
 LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50, "off": 60}
+
+
+PR_SET_DUMPABLE = 4  # linux/prctl.h
+log = logging.getLogger("envoy.main")
 
 
 class Parser(argparse.ArgumentParser):
@@ -33,39 +42,53 @@ def parser() -> Parser:
     out.add_argument("--service-node", default="")
     out.add_argument("--service-cluster", default="")
     out.add_argument("--service-zone", default="")
-    out.add_argument("--concurrency", type=int, default=1, help="one worker is what there is; more are taken as one")
+    out.add_argument(
+        "--concurrency", type=int, default=1, help="workers; one serves, and a warning says so when more are asked for"
+    )
     out.add_argument("--mode", choices=("serve", "validate"), default="serve")
     out.add_argument("--drain-time-s", type=float, default=600)
     out.add_argument("--drain-strategy", choices=("gradual", "immediate"), default="gradual")
     out.add_argument("--parent-shutdown-time-s", type=float, default=900)
     out.add_argument("-l", "--log-level", choices=tuple(LEVELS), default="info")
     out.add_argument("--component-log-level", default="")
-    out.add_argument("--log-format", default="")
-    out.add_argument("--log-format-escaped", action="store_true")
+    out.add_argument("--log-format", default="", help="the lines of the log, in spdlog's patterns")
+    out.add_argument("--log-format-escaped", action="store_true", help="escape what would break a line of the log")
     out.add_argument("--log-path", default="")
     out.add_argument("--admin-address-path", default="")
-    out.add_argument("--file-flush-interval-msec", type=int, default=100)
-    out.add_argument("--base-id", type=int, default=0)
-    out.add_argument("--use-dynamic-base-id", action="store_true")
-    out.add_argument("--base-id-path", default="")
-    out.add_argument("--restart-epoch", type=int, default=0)
-    out.add_argument("--disable-hot-restart", action="store_true")
-    out.add_argument("--ignore-unknown-dynamic-fields", action="store_true")
-    out.add_argument("--reject-unknown-dynamic-fields", action="store_true")
-    out.add_argument("--allow-unknown-static-fields", action="store_true")
+    out.add_argument(
+        "--file-flush-interval-msec", type=int, default=100, help="how long a line of an access log may wait"
+    )
+    out.add_argument(
+        "--file-flush-min-size-kb", type=int, default=64, help="how much of an access log is written at once"
+    )
+    out.add_argument("--base-id", type=int, default=0, help="told by /server_info; nothing is shared between proxies")
+    out.add_argument("--use-dynamic-base-id", action="store_true", help="as 0: any number of proxies may run")
+    out.add_argument("--base-id-path", default="", help="a file to write the base id to")
+    out.add_argument("--restart-epoch", type=int, default=0, help="0: there is no hot restart")
+    out.add_argument("--disable-hot-restart", action="store_true", help="as it is")
+    out.add_argument(
+        "--ignore-unknown-dynamic-fields", action="store_true", help="take resources with fields newer than this proxy"
+    )
+    out.add_argument("--reject-unknown-dynamic-fields", action="store_true", help="the default")
+    out.add_argument(
+        "--allow-unknown-static-fields", action="store_true", help="take a bootstrap with fields newer than this proxy"
+    )
     out.add_argument("--local-address-ip-version", choices=("v4", "v6"), default="v4")
-    out.add_argument("--cpuset-threads", action="store_true")
-    out.add_argument("--enable-fine-grain-logging", action="store_true")
-    out.add_argument("--skip-hot-restart-on-no-parent", action="store_true")
-    out.add_argument("--skip-hot-restart-parent-stats", action="store_true")
+    out.add_argument(
+        "--skip-deprecated-logs", action="store_true", help="as it is: nothing is logged of deprecated fields"
+    )
+    out.add_argument(
+        "--enable-core-dump", action="store_true", help="the process may be dumped although it changed its user"
+    )
     out.add_argument("--version", action="version", version=f"mizzen proxy  version: {VERSION}")
     return out
 
 
-def setup_logging(level: str, components: str, path: str = "") -> None:
+def setup_logging(level: str, components: str, path: str = "", line_format: str = "", escaped: bool = False) -> None:
+    """The process's log. Raises ConfigError for a level or format that there is not."""
     logging.addLevelName(5, "trace")
     handler: logging.Handler = logging.FileHandler(path) if path else logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("[%(asctime)s][%(levelname)s][%(name)s] %(message)s"))
+    handler.setFormatter(Lines(pattern(line_format or DEFAULT, "--log-format"), escaped))
     logging.basicConfig(level=LEVELS[level], handlers=[handler], force=True)
     logging.getLogger("asyncio").setLevel(logging.WARNING)
     for part in filter(None, components.split(",")):
@@ -85,13 +108,13 @@ def load_bootstrap(args: argparse.Namespace) -> Any:
         raise ConfigError(
             "At least one of --config-path or --config-yaml or Options::configProto() should be non-empty"
         )
-    bootstrap = bootstrap_pb2.Bootstrap()
+    bootstrap, lenient = bootstrap_pb2.Bootstrap(), args.allow_unknown_static_fields
     if args.config_path:
         value = parse_document(read_text(args.config_path), args.config_path)
-        fill(bootstrap, value, args.config_path)
+        fill(bootstrap, value, args.config_path, lenient)
     if args.config_yaml:
         overlay = bootstrap_pb2.Bootstrap()
-        fill(overlay, parse_document(args.config_yaml, "--config-yaml"), "--config-yaml")
+        fill(overlay, parse_document(args.config_yaml, "--config-yaml"), "--config-yaml", lenient)
         bootstrap.MergeFrom(overlay)
     if args.service_node:
         bootstrap.node.id = args.service_node
@@ -99,6 +122,8 @@ def load_bootstrap(args: argparse.Namespace) -> Any:
         bootstrap.node.cluster = args.service_cluster
     if args.service_zone:
         bootstrap.node.locality.zone = args.service_zone
+    if args.log_format and bootstrap.application_log_config.HasField("log_format"):
+        raise ConfigError("Only one of ApplicationLogConfig.log_format or CLI option --log-format can be specified.")
     return bootstrap
 
 
@@ -118,7 +143,28 @@ def options_of(args: argparse.Namespace, given: list[str]) -> Options:
         component_log_level=args.component_log_level,
         admin_address_path=args.admin_address_path,
         base_id=args.base_id,
+        file_flush_s=args.file_flush_interval_msec / 1000,
+        file_flush_bytes=args.file_flush_min_size_kb * 1024,
+        ip_version=args.local_address_ip_version,
+        log_escaped=args.log_format_escaped,
     )
+
+
+def apply_flags(args: argparse.Namespace) -> None:
+    """What flags ask of the process as a whole. Raises Unsupported for what there is not."""
+    if args.restart_epoch:
+        raise Unsupported("--restart-epoch other than 0: hot restart")
+    if args.concurrency > 1:
+        log.warning("one worker serves, not the %d that --concurrency asks for", args.concurrency)
+    supported.ignore_unknown(args.ignore_unknown_dynamic_fields)
+    local.use_version(args.local_address_ip_version)
+    if args.base_id_path:
+        try:
+            Path(args.base_id_path).write_text(str(args.base_id))
+        except OSError as error:
+            raise ConfigError(f"--base-id-path: {error}") from error
+    if args.enable_core_dump:
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
 async def serve(bootstrap: Any, options: Options) -> int:
@@ -155,7 +201,8 @@ def run(argv: list[str]) -> int:
     """The exit code of `mizzen proxy` with these arguments."""
     args = parser().parse_args(argv)
     try:
-        setup_logging(args.log_level, args.component_log_level, args.log_path)
+        setup_logging(args.log_level, args.component_log_level, args.log_path, args.log_format, args.log_format_escaped)
+        apply_flags(args)
         bootstrap = load_bootstrap(args)
         options = options_of(args, argv)
         if args.mode == "validate":

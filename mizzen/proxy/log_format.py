@@ -17,6 +17,7 @@ from mizzen.proxy.accesslog.format import struct_value
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 
 Flag = Callable[[logging.LogRecord], str]
+DEFAULT = "[%Y-%m-%d %T.%e][%t][%l][%n] [%g:%#] %v"
 
 
 def _clock(pattern: str) -> Flag:
@@ -62,27 +63,40 @@ def pattern(text: str, where: str) -> Flag:
 
 
 class Lines(logging.Formatter):
-    """A formatter for a line's maker; a failure's traceback follows the line."""
+    """A formatter for a line's maker; a failure's traceback follows the line. escaped: as C writes strings, in one line."""
 
-    def __init__(self, line: Flag) -> None:
+    def __init__(self, line: Flag, escaped: bool = False) -> None:
         super().__init__()
         self._line = line
+        self._escaped = escaped
 
     def format(self, record: logging.LogRecord) -> str:
         text = self._line(record)
-        return f"{text}\n{self.formatException(record.exc_info)}" if record.exc_info else text
+        if record.exc_info:
+            text = f"{text}\n{self.formatException(record.exc_info)}"
+        return c_escaped(text) if self._escaped else text
 
 
-def configured(message: Any) -> Lines:
+def c_escaped(text: str) -> str:
+    """Quotes, backslashes and what is not printable as in a C string."""
+    named = {"\n": "\\n", "\r": "\\r", "\t": "\\t", '"': '\\"', "'": "\\'", "\\": "\\\\"}
+    return "".join(named.get(c) or (c if c.isprintable() and c.isascii() else octal(c)) for c in text)
+
+
+def octal(character: str) -> str:
+    return "".join(f"\\{byte:03o}" for byte in character.encode())
+
+
+def configured(message: Any, escaped: bool = False) -> Lines:
     """The formatter of a LogFormat. Raises ConfigError, Unsupported."""
     where = "Bootstrap.application_log_config.log_format"
     if message.WhichOneof("log_format") == "text_format":
-        return Lines(pattern(message.text_format, where))
+        return Lines(pattern(message.text_format, where), escaped)
     fields = struct_value(message.json_format)
     if not all(isinstance(value, str) for value in fields.values()):
         raise ConfigError(f"{where}: json_format takes texts only")
     made = {name: pattern(text, f"{where}.{name}") for name, text in fields.items()}
-    return Lines(lambda record: "{" + ",".join(f'"{k}":"{make(record)}"' for k, make in made.items()) + "}")
+    return Lines(lambda record: "{" + ",".join(f'"{k}":"{make(record)}"' for k, make in made.items()) + "}", escaped)
 
 
 def use(lines: Lines) -> None:

@@ -10,6 +10,7 @@ import asyncio
 import gc
 import logging
 import os
+import random
 import time
 from dataclasses import dataclass, field
 from typing import Any
@@ -49,6 +50,7 @@ SERVER_GAUGES = [
     "memory_allocated", "memory_heap_size", "memory_physical_size", "parent_connections", "seconds_until_first_ocsp_response_expiring",
     "state", "stats_recent_lookups", "total_connections", "uptime", "version",
 ]  # fmt: skip
+INBOUND = 1  # envoy.config.core.v3.TrafficDirection
 LIVE, DRAINING, PRE_INITIALIZING, INITIALIZING = range(4)
 STATES = ("LIVE", "DRAINING", "PRE_INITIALIZING", "INITIALIZING")
 
@@ -71,6 +73,10 @@ class Options:
     component_log_level: str = ""
     admin_address_path: str = ""
     base_id: int = 0
+    file_flush_s: float = 0.1
+    file_flush_bytes: int = 64 << 10
+    ip_version: str = "v4"
+    log_escaped: bool = False
     given: dict[str, Any] = field(default_factory=dict)
 
 
@@ -86,12 +92,12 @@ class Server:
         self.started = time.time()
         self.state = PRE_INITIALIZING
         self.health_failed = False
-        self.draining = False
+        self.draining = self.drains_inbound_only = False
         self.drain_started = 0.0
         self.stats = Store()
         self.group: Any = self.stats.group("server", SERVER_COUNTERS, SERVER_GAUGES, ["initialization_time_ms"])
         self.group.concurrency = options.concurrency
-        self.logs = Logs(loop)
+        self.logs = Logs(loop, options.file_flush_s, options.file_flush_bytes)
         self.runtime: dict[str, Any] = {}
         self.runtime_layers: list[tuple[str, dict[str, Any]]] = []
         self.secrets = Secrets(self)
@@ -117,7 +123,7 @@ class Server:
         if bootstrap.stats_config.HasField("stats_matcher"):
             self.stats.keeps = StatsMatcher(bootstrap.stats_config.stats_matcher)
         if bootstrap.application_log_config.HasField("log_format"):
-            use(configured(bootstrap.application_log_config.log_format))
+            use(configured(bootstrap.application_log_config.log_format, self.options.log_escaped))
         for layer in bootstrap.layered_runtime.layers:
             kind = layer.WhichOneof("layer_specifier")
             if kind == "static_layer":
@@ -175,7 +181,14 @@ class Server:
         """Whether an answer must end its connection, and says so to health checkers."""
         if self.health_failed and stream.details == "via_upstream":
             stream.response.d["x-envoy-immediate-health-check-fail"] = "true"
-        return self.draining or self.health_failed
+        return self.health_failed or self._drains(stream)
+
+    def _drains(self, stream: Any) -> bool:
+        """Whether the drain wants this answer to end its connection: by and by over --drain-time-s, or every one."""
+        if not self.draining or (self.drains_inbound_only and getattr(stream.hcm.listener, "direction", 0) != INBOUND):
+            return False
+        passed = time.time() - self.drain_started
+        return self.options.drain_strategy == "immediate" or random.random() * self.options.drain_time_s < passed
 
     def cluster_ready(self, cluster: Any) -> None:
         self.xds.cluster_ready(cluster)
@@ -277,9 +290,10 @@ class Server:
             await self.admin.stop()
         self.logs.flush()
 
-    def drain(self, graceful: bool) -> None:
-        """Every answer from now on ends its connection; idle ones close."""
+    def drain(self, inbound_only: bool = False) -> None:
+        """Answers end their connections from now on, as --drain-strategy says."""
         self.draining = True
+        self.drains_inbound_only = inbound_only
         self.drain_started = time.time()
         self.state = DRAINING
         self.group.state = DRAINING

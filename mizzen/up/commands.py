@@ -75,6 +75,10 @@ def up(
     try:
         if nodes != 1:
             raise UsageError(f"--nodes {nodes}: not supported; one node runs on this machine")
+        if runtime is Runtime.containerd:
+            raise UsageError(
+                "--runtime containerd: not supported; a node of one's own takes a runtime's socket: mizzen node --cri-socket"
+            )
         if detach:
             _detached(place)
             return

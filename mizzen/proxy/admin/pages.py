@@ -131,7 +131,7 @@ def drain_listeners(server: Server, query: dict[str, str], body: bytes) -> Answe
     inbound = "inboundonly" in query
     graceful = "graceful" in query
     if graceful:
-        server.drain(True)
+        server.drain(inbound)
         if "skip_exit" not in query:
             server.loop.call_later(
                 server.options.drain_time_s, lambda: server.spawn(server.listeners.stop(inbound), "drain listeners")

@@ -6,6 +6,7 @@ Raises ConfigError with the place of what is wrong. Not here: what messages mean
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from importlib import import_module
@@ -18,6 +19,7 @@ from google.protobuf import descriptor_pool, json_format, message_factory
 
 from mizzen.proxy.config.errors import ConfigError
 
+log = logging.getLogger("envoy.config")
 _POOL = descriptor_pool.Default()
 
 
@@ -108,8 +110,11 @@ def message_class(name: str) -> Any:
     return message_factory.GetMessageClass(_POOL.FindMessageTypeByName(name))
 
 
-def fill(message: Any, value: Any, where: str) -> Any:
-    """Read a document's value into a message. Raises ConfigError that names the field."""
+def fill(message: Any, value: Any, where: str, lenient: bool = False) -> Any:
+    """Read a document's value into a message. Raises ConfigError that names the field.
+
+    lenient: fields that the message does not have are left out, and the first is told in the log.
+    """
     for name in types_in(value):
         if not import_type(name):
             owner = owner_of(value, name)
@@ -121,7 +126,14 @@ def fill(message: Any, value: Any, where: str) -> Any:
     try:
         json_format.ParseDict(value, message)
     except (json_format.ParseError, TypeError, ValueError) as error:
-        raise ConfigError(f"Unable to parse {where}: {error}") from error
+        if not lenient or "has no field named" not in str(error):
+            raise ConfigError(f"Unable to parse {where}: {error}") from error
+        log.warning("%s: %s", where, error)
+        message.Clear()
+        try:
+            json_format.ParseDict(value, message, ignore_unknown_fields=True)
+        except (json_format.ParseError, TypeError, ValueError) as still:
+            raise ConfigError(f"Unable to parse {where}: {still}") from still
     return message
 
 

@@ -1,13 +1,14 @@
 """The gate that every configuration message passes: a field that is set and that this proxy does not serve is refused by name.
 
 Takes messages as they came (a resource, or what an Any holds, which the gate is given when it is unpacked). Which fields
-are served is data (fields.py, no_effect.py); what values they may have, their readers say. Not here: fields that are newer than the
-messages at hand, which cannot be seen.
+are served is data (fields.py, no_effect.py); what values they may have, their readers say.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.fields import FIELDS
@@ -15,14 +16,28 @@ from mizzen.proxy.config.no_effect import NO_EFFECT, OPAQUE
 
 LEAF, ONE, MANY, MAP = range(4)
 _kinds: dict[str, dict[str, int]] = {}
+_lenient = False
+
+
+def ignore_unknown(lenient: bool) -> None:
+    """Whether fields that this proxy's messages do not have are passed over (--ignore-unknown-dynamic-fields)."""
+    global _lenient
+    _lenient = lenient
 
 
 def check(message: Any, where: str) -> None:
-    """Raise Unsupported that names the first field which is set and not served: `where.field.field`."""
+    """Raise Unsupported that names the first field which is set and not served: `where.field.field`.
+
+    A field that is newer than the messages here is told by its number.
+    """
     descriptor = message.DESCRIPTOR
     kinds = _kinds.get(descriptor.full_name)
     if kinds is None:
         kinds = _kinds_of(descriptor)
+    if not _lenient and len(unknown := UnknownFieldSet(message)):
+        raise Unsupported(
+            f"{where}: field {unknown[0].field_number} of {descriptor.full_name}, which is newer than this proxy"
+        )
     for field, value in message.ListFields():
         name = field.name
         kind = kinds.get(name)
