@@ -97,6 +97,7 @@ class Server:
         self.stats = Store()
         self.group: Any = self.stats.group("server", SERVER_COUNTERS, SERVER_GAUGES, ["initialization_time_ms"])
         self.group.concurrency = options.concurrency
+        self.tracers: dict[bytes, Any] = {}  # by their configuration
         self.logs = Logs(loop, options.file_flush_s, options.file_flush_bytes)
         self.runtime: dict[str, Any] = {}
         self.runtime_layers: list[tuple[str, dict[str, Any]]] = []

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mizzen.wire.schema import pool
 
@@ -46,6 +47,24 @@ def set_field(message: Message, name: str, value: Message | None = None) -> None
     if len(payload) > MAX_PAYLOAD:
         raise ValueError(f"{name}: more than {MAX_PAYLOAD} bytes")
     message.MergeFromString(bytes((field.number << 3 | 2, len(payload))) + payload)
+
+
+def flag(message: Message, name: str) -> bool:
+    """Whether a boolean field of FIELDS is set to true."""
+    return bool(_value(message, name))
+
+
+def submessage(message: Message, name: str, kind: type[Message]) -> Message | None:
+    """What a field of FIELDS holds, as a message of the kind; None when it is not set."""
+    data = _value(message, name)
+    return None if data is None else kind.FromString(data)
+
+
+def _value(message: Message, name: str) -> Any:
+    number = next(f.number for f in FIELDS if f.message == message.DESCRIPTOR.full_name and f.name == name)
+    unknown = UnknownFieldSet(message)
+    found = [unknown[at].data for at in range(len(unknown)) if unknown[at].field_number == number]
+    return found[-1] if found else None
 
 
 def newer_json(message: Message) -> dict[str, Any]:

@@ -14,6 +14,7 @@ import pytest
 
 from mizzen.proxy.config import values
 from mizzen.proxy.filters import registry
+from mizzen.wire import newer
 
 Reads = set[tuple[str, str]]
 
@@ -121,6 +122,13 @@ def record(patch: pytest.MonkeyPatch, modules: Iterable[ModuleType], reads: Read
     def plain_check(message: Any, where: str) -> None:
         check(getattr(message, "message", message), where)
 
+    newer_value = newer._value
+
+    def recorded_newer(message: Any, name: str) -> Any:
+        reads.add((message.DESCRIPTOR.full_name, name))
+        return newer_value(getattr(message, "message", message), name)
+
+    patch.setattr(newer, "_value", recorded_newer)
     for module in modules:
         for name, value in list(vars(module).items()):
             for old, new in ((unpack, recorded_unpack), (typed, recorded_typed), (check, plain_check)):

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
+from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
 
 from mizzen.proxy.config.accesslog import AccessLog, access_logs
 from mizzen.proxy.config.errors import ConfigError, Unsupported
@@ -19,6 +20,8 @@ from mizzen.proxy.http.route import RouteTable
 from mizzen.proxy.stats.groups import CodesGroup
 from mizzen.proxy.stats.hot import CodesHot, HttpHot
 from mizzen.proxy.stats.names import CODE_CLASSES, CODEC1_COUNTERS, CODEC2_COUNTERS, CODEC2_GAUGES, http_group
+from mizzen.proxy.tracing.decision import RequestIds
+from mizzen.wire import newer
 
 AUTO: Final = 0
 HTTP1: Final = 1
@@ -77,7 +80,7 @@ class Hcm:
         self.generate_request_id: bool = wrapped(message, "generate_request_id", True)
         self.preserve_request_id: bool = message.preserve_external_request_id
         self.request_id_in_response: bool = message.always_set_request_id_in_response
-        self.request_id_extension = self._request_id_extension(message)
+        self.request_ids = self._request_ids(message)
         self.proxy_100_continue: bool = message.proxy_100_continue
         self.via: str = message.via
         self.user_agent: str = server.node.cluster if wrapped(message, "add_user_agent", False) else ""
@@ -100,8 +103,6 @@ class Hcm:
             if message.scheme_header_transformation.match_upstream:
                 raise Unsupported("HttpConnectionManager.scheme_header_transformation.match_upstream")
         self.stream_error_on_invalid = wrapped(message, "stream_error_on_invalid_http_message", False)
-        if message.tracing.HasField("provider"):
-            raise Unsupported("HttpConnectionManager.tracing.provider")
         from mizzen.proxy.http.local_reply import local_replies
 
         self.local_replies = (
@@ -115,13 +116,15 @@ class Hcm:
             raise Unsupported("HttpConnectionManager.access_log_options")
 
     @staticmethod
-    def _request_id_extension(message: Any) -> bool:
+    def _request_ids(message: Any) -> RequestIds:
         if not message.HasField("request_id_extension"):
-            return True
-        kind = message.request_id_extension.typed_config.type_url.rpartition("/")[2]
-        if kind != "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig":
-            raise Unsupported(f"HttpConnectionManager.request_id_extension {kind}")
-        return True
+            return RequestIds()
+        config = unpack(
+            message.request_id_extension.typed_config, UuidRequestIdConfig, "HttpConnectionManager.request_id_extension"
+        )
+        return RequestIds(
+            wrapped(config, "pack_trace_reason", True), wrapped(config, "use_request_id_for_trace_sampling", True)
+        )
 
     def _addresses(self, message: Any) -> None:
         self.use_remote_address: bool = wrapped(message, "use_remote_address", False)
@@ -205,6 +208,8 @@ class Hcm:
         from mizzen.proxy.filters.registry import http_filters
 
         filters: list[Any] = list(http_filters(message.http_filters, self.server, self))
+        if message.HasField("tracing"):
+            filters = self._traced(message, filters)
         decoders = [each for each in filters if each.decodes]
         encoders = [each for each in filters[::-1] if each.encodes]
         self.filters: tuple[Any, ...] = tuple(filters)
@@ -216,6 +221,20 @@ class Hcm:
         self.data_encoders: tuple[Any, ...] = tuple([each for each in encoders if each.reads_response_data])
         self.finishers: tuple[Any, ...] = tuple([each for each in filters if each.finishes])
         self.call_watchers: tuple[Any, ...] = tuple([each for each in filters if hasattr(each, "calls")])
+
+    def _traced(self, message: Any, filters: list[Any]) -> list[Any]:
+        """The chain with tracing around it."""
+        from mizzen.proxy.tracing.drivers import driver
+        from mizzen.proxy.tracing.filter import Propagation, Tracing
+
+        provider = message.tracing.provider if message.tracing.HasField("provider") else None
+        if provider is None and self.server.bootstrap.tracing.HasField("http"):
+            provider = self.server.bootstrap.tracing.http
+        tracer = driver(provider, self.server) if provider is not None else None
+        made = [Tracing(message.tracing, tracer, self.request_ids, self), *filters]
+        if tracer is not None and not newer.flag(message.tracing, "no_context_propagation"):
+            made.insert(-1, Propagation(tracer))
+        return made
 
     def _routes(self, message: Any) -> RouteSource:
         kind = message.WhichOneof("route_specifier")

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 _INFORMATION = "information for tools, which no part of a proxy acts on"
-_NO_SPANS = "no spans are made: tracing providers are refused"
+_ONE_SPAN = "a request to upstream has no span of its own: spawn_upstream_span is refused"
 NO_EFFECT: dict[str, dict[str, str]] = {
     "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
         "name": "a name for people",
     },
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.Tracing": {
-        "client_sampling": _NO_SPANS, "custom_tags": _NO_SPANS, "max_path_tag_length": _NO_SPANS, "operation": _NO_SPANS,
-        "overall_sampling": _NO_SPANS, "random_sampling": _NO_SPANS, "spawn_upstream_span": _NO_SPANS,
-        "upstream_operation": _NO_SPANS, "verbose": _NO_SPANS,
+        "upstream_operation": _ONE_SPAN,
+    },
+    "envoy.config.route.v3.Tracing": {
+        "upstream_operation": _ONE_SPAN,
     },
     "envoy.config.bootstrap.v3.Bootstrap": {
         "deferred_stat_options": "when a statistic's memory is taken; nobody can see it",
@@ -52,7 +53,7 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "metadata": _INFORMATION,
     },
     "envoy.config.route.v3.RouteAction.RequestMirrorPolicy": {
-        "trace_sampled": _NO_SPANS,
+        "trace_sampled": "a mirrored request has no span of its own",
     },
     "envoy.config.core.v3.SubstitutionFormatString": {
         "json_format_options": "members are sorted by name in any case",

@@ -41,6 +41,7 @@ from mizzen.proxy.http.route import (
     VirtualHost,
 )
 from mizzen.proxy.stats.names import VCLUSTER_COUNTERS
+from mizzen.proxy.tracing.filter import route_tracing
 from mizzen.proxy.upstream.hashing import hash_policies
 
 
@@ -172,6 +173,8 @@ class RouteCompiler:
             name: struct_value(struct) for name, struct in message.metadata.filter_metadata.items()
         } or None
         route.decorator = message.decorator.operation
+        if message.HasField("tracing"):
+            route.tracing = route_tracing(message.tracing)
         route.decorator_propagate = wrapped(message.decorator, "propagate", True)
         route.per_filter = layered(vhost.per_filter, self._per_filter(message.typed_per_filter_config))
         if message.stat_prefix:

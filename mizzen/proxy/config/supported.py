@@ -13,6 +13,7 @@ from google.protobuf.unknown_fields import UnknownFieldSet
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.fields import FIELDS
 from mizzen.proxy.config.no_effect import NO_EFFECT, OPAQUE
+from mizzen.wire import newer
 
 LEAF, ONE, MANY, MAP = range(4)
 _kinds: dict[str, dict[str, int]] = {}
@@ -35,9 +36,7 @@ def check(message: Any, where: str) -> None:
     if kinds is None:
         kinds = _kinds_of(descriptor)
     if not _lenient and len(unknown := UnknownFieldSet(message)):
-        raise Unsupported(
-            f"{where}: field {unknown[0].field_number} of {descriptor.full_name}, which is newer than this proxy"
-        )
+        _newer(descriptor.full_name, {unknown[at].field_number for at in range(len(unknown))}, where)
     for field, value in message.ListFields():
         name = field.name
         kind = kinds.get(name)
@@ -53,11 +52,23 @@ def check(message: Any, where: str) -> None:
                 check(value[key], f"{where}.{name}[{key}]")
 
 
+def _newer(name: str, numbers: set[int], where: str) -> None:
+    """Fields that the message's class does not have: those of wire.newer that are listed are served."""
+    served = FIELDS.get(name, "").split()
+    known = {field.number: field.name for field in newer.FIELDS if field.message == name}
+    for number in sorted(numbers):
+        if number not in known:
+            raise Unsupported(f"{where}: field {number} of {name}, which is newer than this proxy")
+        if known[number] not in served:
+            raise Unsupported(f"{where}.{known[number]}")
+
+
 def _kinds_of(descriptor: Any) -> dict[str, int]:
     """How each field that may be set is gone into."""
     kinds = dict.fromkeys(NO_EFFECT.get(descriptor.full_name, {}), LEAF)
     for name in FIELDS.get(descriptor.full_name, "").split():
-        kinds[name] = _kind_of(descriptor.fields_by_name[name])
+        if name in descriptor.fields_by_name:  # else it is one of wire.newer
+            kinds[name] = _kind_of(descriptor.fields_by_name[name])
     _kinds[descriptor.full_name] = kinds
     return kinds
 

@@ -179,7 +179,7 @@ def upstream_network_filter(message: Any, server: Any, where: str) -> Any:
 
 def extensions() -> list[tuple[str, str, str]]:
     """Name, type and category of every extension, as a node lists them to its control plane."""
-    out = []
+    out = [(name, kind, "envoy.tracers") for name, kind in TRACERS]
     for category, kinds in (
         ("envoy.filters.http", HTTP_FILTERS),
         ("envoy.filters.network", NETWORK_FILTERS),
@@ -189,6 +189,10 @@ def extensions() -> list[tuple[str, str, str]]:
     return out
 
 
+TRACERS = (
+    ("envoy.tracers.zipkin", "envoy.config.trace.v3.ZipkinConfig"),
+    ("envoy.tracers.opentelemetry", "envoy.config.trace.v3.OpenTelemetryConfig"),
+)
 # names that do not follow from the type
 NAMES: dict[str, str] = {
     "io.istio.http.peer_metadata.Config": "istio.peer_metadata",

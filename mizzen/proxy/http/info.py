@@ -171,7 +171,7 @@ class StreamInfo:
         self.wire_rx = 0
         self.wire_tx = 0
         self.stream_id: str | None = None
-        self.trace_reason = ""
+        self.trace_reason = 0  # tracing.decision; 0: not traced
         self.health_check = False
         self.remote: tuple[str, int] | None = None  # the trusted client address where headers say it
         self.local_body: str | None = None  # what a local reply said before its format

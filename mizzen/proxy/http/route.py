@@ -256,6 +256,7 @@ class Route:
         "response_ops",
         "stat_prefix",
         "stats",
+        "tracing",
         "vhost",
     )
 
@@ -271,6 +272,7 @@ class Route:
         self.metadata: dict[str, Any] | None = None
         self.decorator = ""
         self.decorator_propagate = True
+        self.tracing: Any = None  # a RouteTracing (tracing.filter)
         self.vhost: Any = None
         self.stat_prefix = ""
         self.stats: Any = None

@@ -111,6 +111,8 @@ def test_envoy_accepts_it(tmp_path: Path, config: str, lean: bool) -> None:
 
 
 SERVED = """
+tracing:
+  zipkin: {address: "zipkin.ns:9411"}
 gatewayTopology:
   proxyProtocol: {}
 runtimeValues: {"a.b": "1", "re2.max_program_size.error_level": ""}

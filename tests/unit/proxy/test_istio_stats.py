@@ -15,6 +15,7 @@ import grpc
 import pytest
 
 from tests.support.poll import until
+from tests.support.proxy_ports import admin_port, listener_ports
 
 TYPES = "type.googleapis.com/"
 HCM = TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
@@ -124,11 +125,6 @@ async def _echo(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
     writer.close()
 
 
-def _port_in(path: Path) -> int:
-    """The port of the address in a file; 0 while there is none."""
-    return int(path.read_text().rpartition(":")[2] or 0) if path.exists() else 0
-
-
 @pytest.fixture
 async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
     upstream = await asyncio.start_server(_echo, "127.0.0.1", 0)
@@ -159,16 +155,10 @@ async def proxy(tmp_path: Path) -> AsyncIterator[Proxy]:
         sys.executable, "-m", "mizzen", "proxy", "-c", str(file), "--admin-address-path", str(admin_file)
     )
     try:
-        await until(lambda: _port_in(admin_file), "the admin's address", 20.0)
-        admin = _port_in(admin_file)
+        await until(lambda: admin_port(admin_file), "the admin's address", 20.0)
+        admin = admin_port(admin_file)
         async with aiohttp.ClientSession() as session:
-            ports: dict[str, int] = {}
-            async with asyncio.timeout(20):
-                while len(ports) < 2:
-                    async with session.get(f"http://127.0.0.1:{admin}/listeners?format=json") as answer:
-                        statuses = json.loads(await answer.text()).get("listener_statuses", ())
-                    ports = {each["name"]: each["local_address"]["socket_address"]["port_value"] for each in statuses}
-                    await asyncio.sleep(0.02)
+            ports = await listener_ports(session, admin, 2)
             yield Proxy(ports["tcp"], ports["http"], admin, session)
     finally:
         process.terminate()

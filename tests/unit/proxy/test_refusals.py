@@ -13,7 +13,7 @@ import pytest
 HCM = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 ANY = {"@type": ROUTER}
-ZIPKIN = "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig"
+DATADOG = "type.googleapis.com/envoy.config.trace.v3.DatadogConfig"
 
 
 def validated(tmp_path: Path, **manager: Any) -> tuple[int, str]:
@@ -39,10 +39,10 @@ def validated(tmp_path: Path, **manager: Any) -> tuple[int, str]:
     return done.returncode, done.stdout + done.stderr
 
 
-def test_a_tracer_is_refused_by_name(tmp_path: Path) -> None:
-    provider = {"name": "envoy.tracers.zipkin", "typed_config": {"@type": ZIPKIN}}
+def test_another_tracer_is_refused_by_name(tmp_path: Path) -> None:
+    provider = {"name": "envoy.tracers.datadog", "typed_config": {"@type": DATADOG, "collector_cluster": "x"}}
     code, words = validated(tmp_path, tracing={"provider": provider})
-    assert code != 0 and "HttpConnectionManager.tracing.provider" in words
+    assert code != 0 and "envoy.tracers.datadog" in words
 
 
 def test_sampling_without_a_tracer_is_accepted(tmp_path: Path) -> None:

@@ -1,0 +1,53 @@
+"""What is served of the types that are shared by many messages."""
+
+from __future__ import annotations
+
+# fmt: off
+TYPES: dict[str, str] = {
+    "envoy.type.matcher.v3.DoubleMatcher": "range exact",
+    "envoy.type.matcher.v3.FilterStateMatcher": "key string_match",
+    "envoy.type.matcher.v3.HttpRequestHeaderMatchInput": "header_name",
+    "envoy.type.matcher.v3.ListMatcher": "one_of",
+    "envoy.type.matcher.v3.ListStringMatcher": "patterns",
+    "envoy.type.matcher.v3.MetadataMatcher": "filter path value invert",
+    "envoy.type.matcher.v3.MetadataMatcher.PathSegment": "key",
+    "envoy.type.matcher.v3.OrMatcher": "value_matchers",
+    "envoy.type.matcher.v3.PathMatcher": "path",
+    "envoy.type.matcher.v3.RegexMatchAndSubstitute": "pattern substitution",
+    "envoy.type.matcher.v3.RegexMatcher": "regex",
+    "envoy.type.matcher.v3.StringMatcher": "exact prefix suffix safe_regex contains ignore_case",
+    "envoy.type.matcher.v3.ValueMatcher":
+        "null_match double_match string_match bool_match present_match list_match or_match",
+    "envoy.type.metadata.v3.MetadataKey": "key path",
+    "envoy.type.metadata.v3.MetadataKey.PathSegment": "key",
+    "envoy.type.metadata.v3.MetadataKind": "request route cluster host",
+    "envoy.type.tracing.v3.CustomTag": "tag literal environment request_header metadata value",
+    "envoy.type.tracing.v3.CustomTag.Environment": "name default_value",
+    "envoy.type.tracing.v3.CustomTag.Header": "name default_value",
+    "envoy.type.tracing.v3.CustomTag.Literal": "value",
+    "envoy.type.tracing.v3.CustomTag.Metadata": "kind metadata_key default_value",
+    "envoy.type.v3.DoubleRange": "start end",
+    "envoy.type.v3.FractionalPercent": "numerator denominator",
+    "envoy.type.v3.HashPolicy": "source_ip",
+    "envoy.type.v3.HttpStatus": "code",
+    "envoy.type.v3.Int32Range": "start end",
+    "envoy.type.v3.Int64Range": "start end",
+    "envoy.type.v3.Percent": "value",
+    "envoy.type.v3.TokenBucket": "max_tokens tokens_per_fill fill_interval",
+    "xds.core.v3.CidrRange": "address_prefix prefix_len",
+    "xds.core.v3.TypedExtensionConfig": "name typed_config",
+    "xds.type.matcher.v3.IPMatcher": "range_matchers",
+    "xds.type.matcher.v3.IPMatcher.IPRangeMatcher": "ranges on_match",
+    "xds.type.matcher.v3.Matcher": "matcher_list matcher_tree on_no_match",
+    "xds.type.matcher.v3.Matcher.MatcherList": "matchers",
+    "xds.type.matcher.v3.Matcher.MatcherList.FieldMatcher": "predicate on_match",
+    "xds.type.matcher.v3.Matcher.MatcherList.Predicate": "single_predicate or_matcher and_matcher not_matcher",
+    "xds.type.matcher.v3.Matcher.MatcherList.Predicate.PredicateList": "predicate",
+    "xds.type.matcher.v3.Matcher.MatcherList.Predicate.SinglePredicate": "input value_match",
+    "xds.type.matcher.v3.Matcher.MatcherTree": "input exact_match_map prefix_match_map custom_match",
+    "xds.type.matcher.v3.Matcher.MatcherTree.MatchMap": "map",
+    "xds.type.matcher.v3.Matcher.OnMatch": "matcher action",
+    "xds.type.matcher.v3.RegexMatcher": "regex",
+    "xds.type.matcher.v3.StringMatcher": "exact prefix suffix safe_regex contains ignore_case",
+}
+# fmt: on
