@@ -88,6 +88,9 @@ def proxy_arguments(
         extra.append("--enable-core-dump")
     if environment.bootstrap_override:
         extra += ["--config-yaml", override(environment)]
+    if len(program) > 1:  # ours
+        folders = environment.raw.get("MIZZEN_PYTHON_FILTERS", "").split(":")
+        extra += [word for folder in folders if folder for word in ("--python-filters", folder)]
     return [*program, *common, *extra, *threads]
 
 

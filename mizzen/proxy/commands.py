@@ -73,6 +73,9 @@ def parser() -> Parser:
     out.add_argument(
         "--allow-unknown-static-fields", action="store_true", help="take a bootstrap with fields newer than this proxy"
     )
+    out.add_argument(
+        "--python-filters", action="append", default=[], metavar="DIR", help="where Python filters may come from; may be given again",
+    )  # fmt: skip
     out.add_argument("--local-address-ip-version", choices=("v4", "v6"), default="v4")
     out.add_argument(
         "--skip-deprecated-logs", action="store_true", help="as it is: nothing is logged of deprecated fields"
@@ -147,6 +150,7 @@ def options_of(args: argparse.Namespace, given: list[str]) -> Options:
         file_flush_bytes=args.file_flush_min_size_kb * 1024,
         ip_version=args.local_address_ip_version,
         log_escaped=args.log_format_escaped,
+        python_filters=tuple(args.python_filters),
     )
 
 

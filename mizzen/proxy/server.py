@@ -77,6 +77,7 @@ class Options:
     file_flush_bytes: int = 64 << 10
     ip_version: str = "v4"
     log_escaped: bool = False
+    python_filters: tuple[str, ...] = ()
     given: dict[str, Any] = field(default_factory=dict)
 
 

@@ -167,7 +167,7 @@ def test_explain_says_what_happens(home: RunningMesh) -> None:
             f"def ask(method):\n    request = urllib.request.Request('{url}', method=method)\n"
             "    try:\n        return urllib.request.urlopen(request).status\n"
             "    except urllib.error.HTTPError as error:\n        return error.code\n"
-            "print(ask('GET'), ask('DELETE'))"
+            "print(ask('GET'), *(ask('DELETE') for _ in range(20)))"  # a fifth goes to v2, of which there is no pod
         )
         result = await mesh.exec(pod, "python3", "-c", script, container="web")
         return set(map(int, result.stdout.split()))

@@ -41,6 +41,7 @@ HTTP_FILTERS: dict[str, tuple[str, str | None]] = {
     "io.istio.http.peer_metadata.Config": ("istio_metadata_exchange:http_filter", None),
     "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": ("istio_alpn:http_filter", None),
     "stats.PluginConfig": ("istio_stats:http_filter", None),
+    "mizzen.filters.http.python.v1.Python": ("python:http_filter", None),
 }
 # type of a typed_per_filter_config → factory
 ROUTE_CONFIGS: dict[str, str] = {
@@ -57,6 +58,7 @@ ROUTE_CONFIGS: dict[str, str] = {
     f"{HTTP}jwt_authn.v3.PerRouteConfig": "jwt_authn:route_config",
     f"{HTTP}local_ratelimit.v3.LocalRateLimit": "local_ratelimit:route_config",
     f"{HTTP}rbac.v3.RBACPerRoute": "rbac:route_config",
+    "mizzen.filters.http.python.v1.PerRoute": "python:route_config",
 }
 # type → factory(typed message, server, listener) → network.NetworkFilter
 NETWORK_FILTERS: dict[str, str] = {
@@ -195,6 +197,7 @@ TRACERS = (
 )
 # names that do not follow from the type
 NAMES: dict[str, str] = {
+    "mizzen.filters.http.python.v1.Python": "mizzen.python",
     "io.istio.http.peer_metadata.Config": "istio.peer_metadata",
     "istio.envoy.config.filter.http.alpn.v2alpha1.FilterConfig": "istio.alpn",
     "stats.PluginConfig": "istio.stats",
