@@ -16,7 +16,7 @@ from typing import Any, NoReturn
 
 from mizzen.proxy.config import supported
 from mizzen.proxy.config.errors import ConfigError, Unsupported
-from mizzen.proxy.log_format import DEFAULT, Lines, pattern
+from mizzen.proxy.log_format import DEFAULT, Lines, pattern, use
 from mizzen.proxy.net import local
 from mizzen.proxy.server import Options, Server
 
@@ -174,6 +174,8 @@ def apply_flags(args: argparse.Namespace) -> None:
 async def serve(bootstrap: Any, options: Options) -> int:
     loop = asyncio.get_running_loop()
     server = Server(bootstrap, options, loop)
+    if server.log_lines is not None:
+        use(server.log_lines)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopping.set)
     loop.add_signal_handler(signal.SIGUSR1, server.logs.reopen)

@@ -25,7 +25,7 @@ from mizzen.proxy.config.values import seconds
 from mizzen.proxy.filters.registry import extensions, typed
 from mizzen.proxy.http.route import Match, Redirect, Route
 from mizzen.proxy.listener.manager import Listeners
-from mizzen.proxy.log_format import configured, use
+from mizzen.proxy.log_format import Lines, configured
 from mizzen.proxy.stats.matcher import StatsMatcher
 from mizzen.proxy.stats.prometheus import Tags
 from mizzen.proxy.stats.store import Store
@@ -98,6 +98,7 @@ class Server:
         self.stats = Store()
         self.group: Any = self.stats.group("server", SERVER_COUNTERS, SERVER_GAUGES, ["initialization_time_ms"])
         self.group.concurrency = options.concurrency
+        self.log_lines: Lines | None = None  # how the process is to write its log, where the bootstrap says so
         self.tracers: dict[bytes, Any] = {}  # by their configuration
         self.logs = Logs(loop, options.file_flush_s, options.file_flush_bytes)
         self.runtime: dict[str, Any] = {}
@@ -125,7 +126,7 @@ class Server:
         if bootstrap.stats_config.HasField("stats_matcher"):
             self.stats.keeps = StatsMatcher(bootstrap.stats_config.stats_matcher)
         if bootstrap.application_log_config.HasField("log_format"):
-            use(configured(bootstrap.application_log_config.log_format, self.options.log_escaped))
+            self.log_lines = configured(bootstrap.application_log_config.log_format, self.options.log_escaped)
         for layer in bootstrap.layered_runtime.layers:
             kind = layer.WhichOneof("layer_specifier")
             if kind == "static_layer":
