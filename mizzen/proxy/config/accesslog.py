@@ -24,11 +24,13 @@ LogFilter = Callable[[StreamInfo], bool]
 
 
 class AccessLog:
-    """One access log of a connection manager, TCP proxy or listener."""
+    """One access log of a connection manager, TCP proxy or listener. fmt: makes what `write` takes, a line or a record."""
 
     __slots__ = ("format", "predicate", "write")
 
-    def __init__(self, write: Callable[[str], None], fmt: TextFormat, predicate: LogFilter | None) -> None:
+    def __init__(
+        self, write: Callable[[Any], None], fmt: Callable[[StreamInfo], Any], predicate: LogFilter | None
+    ) -> None:
         self.write = write
         self.format = fmt
         self.predicate = predicate
@@ -57,6 +59,12 @@ def access_log(message: Any, server: Any) -> AccessLog:
         stream = unpack(message.typed_config, log, message.name)
         fmt = substitution_format(stream.log_format) if stream.HasField("log_format") else text_format(DEFAULT)
         return AccessLog(server.logs.file("/dev/stdout" if stdout else "/dev/stderr"), fmt, predicate)
+    if kind == "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig":
+        from mizzen.proxy.accesslog import otlp
+        from mizzen.proxy.filters.registry import typed as typed_message
+
+        _, config = typed_message(message.typed_config, message.name)
+        return AccessLog(otlp.Collector(config, server).write, otlp.record(config), predicate)
     raise Unsupported(f"access_log {message.name} ({kind})")
 
 

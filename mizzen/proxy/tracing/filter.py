@@ -14,7 +14,7 @@ from mizzen.proxy.codec.headers import RequestHeaders, ResponseHeaders
 from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.filters.base import HttpFilter
 from mizzen.proxy.tracing import decision
-from mizzen.proxy.tracing.span import Driver, Span
+from mizzen.proxy.tracing.span import SPAN, Driver, Span
 from mizzen.proxy.tracing.tags import Tag, custom_tags, fill
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 OUTBOUND = 2
 DECORATOR = "x-envoy-decorator-operation"
-SPAN = "tracing span"  # in a stream's state
 STATISTICS = ("tracing.not_traceable", "tracing.random_sampling", "tracing.service_forced", "tracing.client_enabled")
 HEALTH_CHECK = "tracing.health_check"
 

@@ -24,6 +24,16 @@ class Span:
         self.tags: dict[str, str] = {}
 
 
+SPAN = "tracing span"  # in a stream's state
+
+
+def span_of(info: Any) -> Span | None:
+    """The span of a request; None when it has none, and for TCP sessions."""
+    state = getattr(info, "state", None)
+    found: Span | None = state.get(SPAN) if state else None
+    return found
+
+
 class Driver(Protocol):
     """A kind of tracer with its exporter."""
 

@@ -5,6 +5,10 @@ from __future__ import annotations
 # fmt: off
 EXTENSIONS: dict[str, str] = {
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": "path format json_format typed_json_format log_format",
+    "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig":
+        "log_name grpc_service transport_api_version buffer_flush_interval buffer_size_bytes",
+    "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig":
+        "common_config disable_builtin_labels resource_attributes body attributes stat_prefix",
     "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "log_format",
     "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "log_format",
     "envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor": "entries token_bucket",
