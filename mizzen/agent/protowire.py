@@ -9,19 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from mizzen.api.errors import PeerError
+from mizzen.wire.varint import varint
 
 Value = bytes | int
-
-
-def varint(number: int) -> bytes:
-    """An unsigned (or two's complement 64-bit) number."""
-    number &= 2**64 - 1
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
 
 
 def field(number: int, value: str | bytes | int | bool | None) -> bytes:

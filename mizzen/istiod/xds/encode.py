@@ -12,19 +12,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from mizzen.wire.varint import varint
+
 VERSION, RESOURCES, TYPE_URL, NONCE = 1, 2, 4, 5
 DELTA_REMOVED = 6
 CONTROL_PLANE = {False: 6, True: 7}  # by "is delta"
-
-
-def varint(value: int) -> bytes:
-    """A non-negative number, base 128, least significant group first."""
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
 
 
 def head(number: int, length: int) -> bytes:

@@ -5,21 +5,14 @@ from __future__ import annotations
 import socket
 from typing import Any
 
+from mizzen.wire.varint import varint
+
 VARINT, FIXED64, LENGTH = 0, 1, 2
 KINDS = {"CLIENT": 1, "SERVER": 2}
 
 
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
 def _bytes(number: int, data: bytes) -> bytes:
-    return _varint(number << 3 | LENGTH) + _varint(len(data)) + data if data else b""
+    return varint(number << 3 | LENGTH) + varint(len(data)) + data if data else b""
 
 
 def _text(number: int, text: str) -> bytes:
@@ -27,11 +20,11 @@ def _text(number: int, text: str) -> bytes:
 
 
 def _number(number: int, value: int) -> bytes:
-    return _varint(number << 3 | VARINT) + _varint(value) if value else b""
+    return varint(number << 3 | VARINT) + varint(value) if value else b""
 
 
 def _fixed(number: int, value: int) -> bytes:
-    return _varint(number << 3 | FIXED64) + value.to_bytes(8, "little")
+    return varint(number << 3 | FIXED64) + value.to_bytes(8, "little")
 
 
 def _endpoint(local: dict[str, Any]) -> bytes:

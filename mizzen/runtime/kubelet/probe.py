@@ -15,6 +15,7 @@ import grpc
 
 from mizzen.runtime.kubelet.podspec import named_port
 from mizzen.wire import cri
+from mizzen.wire.varint import varint
 
 USER_AGENT = "kube-probe/1.37"
 MAX_BODY = 10 * 1024
@@ -113,7 +114,7 @@ async def _tcp(action: dict[str, Any], container: dict[str, Any], ip: str) -> Ou
 
 async def _grpc(action: dict[str, Any], ip: str) -> Outcome:
     service = (action.get("service") or "").encode()
-    request = b"\x0a" + bytes([len(service)]) + service if service else b""  # HealthCheckRequest.service = 1
+    request = b"\x0a" + varint(len(service)) + service if service else b""  # HealthCheckRequest.service = 1
     async with grpc.aio.insecure_channel(f"{ip}:{action['port']}", options=[("grpc.enable_http_proxy", 0)]) as channel:
         check = channel.unary_unary("/grpc.health.v1.Health/Check")
         try:

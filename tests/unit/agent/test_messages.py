@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mizzen.agent import messages as m
-from mizzen.agent.protowire import field, fields, read_varint, varint
+from mizzen.agent.protowire import field, fields, read_varint
 from mizzen.api.errors import PeerError
 from mizzen.wire import istio_ca
 from mizzen.wire.istio import NameTable
+from mizzen.wire.varint import varint
 
 
 @given(st.integers(0, 2**64 - 1))
