@@ -41,6 +41,7 @@ from mizzen.istiod.translate.gateway_tls import downstream_tls
 from mizzen.istiod.translate.gateways import BoundServer, PortServers, merged_gateway
 from mizzen.istiod.translate.listener_filters import proxy_protocol, tls_inspector
 from mizzen.istiod.translate.tcp_routes import ListenPort, TcpScope, l4_applies, routed, with_rule
+from mizzen.istiod.translate.telemetry.access_log import access_logs
 
 ISTIO_MUTUAL = "ISTIO_MUTUAL"
 
@@ -85,6 +86,7 @@ class GatewayListeners:
             max_connections_to_accept_per_socket_event=UInt32Value(value=1),
             listener_filters=self._listener_filters(chains),
             filter_chains=[filter_chain(chain) for chain in chains],
+            access_log=access_logs(self.snap, self.ctx.telemetry.logs, "listener"),
         )
         connection = self.ctx.connection
         if connection is not None and connection.listener_per_connection_buffer_limit_bytes is not None:

@@ -237,7 +237,7 @@ def _listener(ctx: ChainContext, name: str, host: str, port: int, chains: list[A
         max_connections_to_accept_per_socket_event=uint32(1),
     )
     if not own:
-        listener.access_log.extend(access_logs(ctx.snap, ctx.telemetry.logs, listener=True))
+        listener.access_log.extend(access_logs(ctx.snap, ctx.telemetry.logs, of="listener"))
         if node.interception_mode == "TPROXY":
             listener.transparent.value = True
     buffer = ctx.connection.listener_per_connection_buffer_limit_bytes if ctx.connection is not None else None

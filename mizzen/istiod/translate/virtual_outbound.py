@@ -51,7 +51,7 @@ def virtual_outbound(snap: Snapshot, node: Node) -> list[listener_pb2.Listener]:
         address=bind_address(wildcards(node)[0], port),
         traffic_direction=core.OUTBOUND,
         max_connections_to_accept_per_socket_event=UInt32Value(value=1),
-        access_log=access_logs(snap, ctx.telemetry.logs, listener=True),
+        access_log=access_logs(snap, ctx.telemetry.logs, of="listener"),
     )
     out.use_original_dst.value = True
     if node.interception_mode == "TPROXY":

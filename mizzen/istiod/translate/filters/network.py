@@ -79,7 +79,7 @@ def tcp_proxy(ctx: ChainContext, options: TcpOptions) -> Any:
     """The TCP proxy's config."""
     proxy = TcpProxy(
         stat_prefix=options.stat_prefix or options.cluster,
-        access_log=access_logs(ctx.snap, ctx.telemetry.logs) if options.logged else (),
+        access_log=access_logs(ctx.snap, ctx.telemetry.logs, "tcp") if options.logged else (),
         max_downstream_connection_duration=duration(options.max_connection_duration),
         tunneling_config=options.tunnel,
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from envoy.config.accesslog.v3 import accesslog_pb2
 from envoy.config.core.v3 import base_pb2, config_source_pb2, grpc_service_pb2, substitution_format_string_pb2
@@ -59,6 +59,8 @@ JSON_FORMAT: Mapping[str, Any] = {
     "path": "%REQ(X-ENVOY-ORIGINAL-PATH?:PATH)%",
     "protocol": "%PROTOCOL%",
 }
+Logged = Literal["http", "tcp", "listener"]
+SERVICE_CLUSTER = "envoy_accesslog_service"
 PEER_STATES = (
     "upstream_peer",
     "downstream_peer",
@@ -70,15 +72,17 @@ PEER_STATES = (
 """Filter state that a gRPC log carries unless the provider names its own."""
 
 
-def access_logs(snap: Snapshot, settings: list[LogSettings] | None, listener: bool = False) -> list[Any]:
-    """The access logs of one filter.
+def access_logs(snap: Snapshot, settings: list[LogSettings] | None, of: Logged = "http") -> list[Any]:
+    """The access logs of one filter, or of a whole listener: that only tells of connections that no filter chain took.
 
-    settings: None = nothing says anything, the mesh's accessLogFile counts; listener: the log of a whole listener, which
-    only tells of connections that no filter chain took.
+    settings: None = nothing says anything, the mesh's accessLogFile and enableEnvoyAccessLogService count.
     """
+    listener = of == "listener"
+    if listener and snap.mesh.disable_envoy_listener_log:
+        return []
     if settings is None:
-        log = _mesh_file_log(snap.mesh)
-        logs = [(log, "")] if log is not None else []
+        found_here = (_mesh_file_log(snap.mesh), _mesh_service_log(snap.mesh, of))
+        logs = [(log, "") for log in found_here if log is not None]
     else:
         found = [(_provider_log(snap, setting.provider), setting.filter) for setting in settings]
         logs = [(log, text) for log, text in found if log is not None]
@@ -112,6 +116,18 @@ def _mesh_file_log(mesh: MeshConfig) -> Any:
         labels = _json_labels(mesh.access_log_format)
         return _file(mesh.access_log_file, _json_format(labels))
     return _file(mesh.access_log_file, _text_format(mesh.access_log_format or TEXT_FORMAT))
+
+
+def _mesh_service_log(mesh: MeshConfig, of: Logged) -> Any:
+    """enableEnvoyAccessLogService: to the cluster that the bootstrap has."""
+    if not mesh.enable_envoy_access_log_service:
+        return None
+    common = _als(SERVICE_CLUSTER, "", f"{of}_envoy_accesslog", ())
+    if of == "http":
+        config: Any = als_pb2.HttpGrpcAccessLogConfig(common_config=common)
+        return AccessLog(name="envoy.access_loggers.http_grpc", typed_config=pack(config))
+    config = als_pb2.TcpGrpcAccessLogConfig(common_config=common)
+    return AccessLog(name="envoy.tcp_grpc_access_log", typed_config=pack(config))
 
 
 def _json_labels(text: str) -> Mapping[str, Any]:
@@ -171,7 +187,11 @@ def _common(snap: Snapshot, service: str, port: int, log_name: str, states: tupl
     cluster = provider_cluster(snap, service, port)
     if cluster is None:
         return None
-    grpc = grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=cluster[1], authority=cluster[0])
+    return _als(cluster[1], cluster[0], log_name, states)
+
+
+def _als(cluster: str, authority: str, log_name: str, states: tuple[str, ...]) -> Any:
+    grpc = grpc_service_pb2.GrpcService.EnvoyGrpc(cluster_name=cluster, authority=authority)
     return als_pb2.CommonGrpcAccessLogConfig(
         log_name=log_name,
         grpc_service=grpc_service_pb2.GrpcService(envoy_grpc=grpc),
