@@ -20,9 +20,8 @@ from mizzen.istiod.translate.cluster_draft import Draft
 from mizzen.istiod.translate.cluster_flavour import flavour_of
 from mizzen.istiod.translate.cluster_pool import apply_pool
 from mizzen.istiod.translate.cluster_special import bind_source
-from mizzen.istiod.translate.inbound_ports import InboundPort, inbound_ports
+from mizzen.istiod.translate.inbound_ports import InboundPort, inbound_ports, inbound_stat
 from mizzen.istiod.translate.messages import address, config_path
-from mizzen.istiod.translate.stat_names import expand
 from mizzen.istiod.translate.traffic_policy import policy_for
 
 Cluster = cluster_pb2.Cluster
@@ -41,9 +40,7 @@ def _cluster(snap: Snapshot, node: Node, port: InboundPort) -> Any:
     mesh = snap.mesh
     name = f"inbound|{port.number}||"
     pattern = mesh.inbound_cluster_stat_name
-    stat = (
-        expand(pattern, port.services[0], port.ports[0], target_port=port.number) if pattern and port.services else ""
-    )
+    stat = inbound_stat(pattern, port)
     host, number = _endpoint(snap, node, port)
     draft = Draft(name, Cluster.STATIC if host else Cluster.ORIGINAL_DST, mesh, stat)
     cluster = draft.cluster

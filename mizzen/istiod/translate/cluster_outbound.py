@@ -166,7 +166,7 @@ def _build(snap: Snapshot, node: Node, i: _Inputs, kind: Any) -> Any:
         sni_name(i.port.number, subset, i.svc.host) if i.sni_dnat else outbound_name(i.port.number, subset, i.svc.host)
     )
     pattern = i.mesh.outbound_cluster_stat_name
-    stat = expand(pattern, i.svc, i.port, subset) if pattern and not i.sni_dnat else ""
+    stat = expand(pattern, i.svc, i.port, subset) if pattern and kind != "dynamic" else ""
     policy = policy_for(
         i.rule.spec if i.rule is not None else None, i.port.number, i.subset, i.mesh.default_traffic_policy
     )
@@ -205,7 +205,8 @@ def _protocol(draft: Draft, i: _Inputs) -> None:
 
 def _apply(draft: Draft, i: _Inputs, policy: TrafficPolicy, kind: Any) -> None:
     """All that the traffic policy asks for."""
-    if upgrades_to_http2(i.mesh, policy.connection_pool, i.port.protocol):
+    # a proxy that keeps the case of header names speaks HTTP/1.1, where the port does not say otherwise
+    if not i.flavour.preserve_case and upgrades_to_http2(i.mesh, policy.connection_pool, i.port.protocol):
         draft.speak_http2()
     apply_pool(draft, policy.connection_pool, policy.retry_budget)
     if kind != "dynamic" or policy.outlier_detection is not None:

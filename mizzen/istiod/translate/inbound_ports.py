@@ -14,6 +14,7 @@ from mizzen.istiod.node import Node
 from mizzen.istiod.registry.model import Service, ServicePort
 from mizzen.istiod.registry.protocol import Protocol, parse_protocol
 from mizzen.istiod.snapshot import Snapshot
+from mizzen.istiod.translate.stat_names import expand, expand_host
 
 
 class InboundPort(msgspec.Struct, frozen=True):
@@ -36,6 +37,17 @@ class InboundPort(msgspec.Struct, frozen=True):
     declared: bool = False
     own_listener: bool = False
     connection_pool: ConnectionPoolSettings | None = None
+
+
+def inbound_stat(pattern: str, port: InboundPort) -> str:
+    """The port's name in statistics by the mesh's pattern; "" without one."""
+    if not pattern:
+        return ""
+    if port.declared:
+        return expand_host(
+            pattern, port.host, ServicePort(number=port.number, name=port.port_name, protocol=port.protocol)
+        )
+    return expand(pattern, port.services[0], port.ports[0], target_port=port.number) if port.services else ""
 
 
 def inbound_ports(snap: Snapshot, node: Node) -> list[InboundPort]:

@@ -31,10 +31,9 @@ from mizzen.istiod.translate.filters import (
 )
 from mizzen.istiod.translate.filters.abilities import mutual_alpn
 from mizzen.istiod.translate.inbound_chains import Row, rows
-from mizzen.istiod.translate.inbound_ports import InboundPort, inbound_ports
+from mizzen.istiod.translate.inbound_ports import InboundPort, inbound_ports, inbound_stat
 from mizzen.istiod.translate.messages import address, boolean, config_path, duration, metadata, uint32
 from mizzen.istiod.translate.security.tls_contexts import istio_downstream, tls_socket
-from mizzen.istiod.translate.stat_names import expand
 from mizzen.istiod.translate.telemetry.access_log import access_logs
 
 FilterChain = listener_components_pb2.FilterChain
@@ -126,9 +125,7 @@ def _port_chains(ctx: ChainContext, port: InboundPort, modes: Modes) -> Chains:
     """Chains of one port of the workload."""
     cluster = f"inbound|{port.number}||"
     pattern = ctx.snap.mesh.inbound_cluster_stat_name
-    stat = (
-        expand(pattern, port.services[0], port.ports[0], target_port=port.number) if pattern and port.services else ""
-    )
+    stat = inbound_stat(pattern, port)
     return Chains(
         port=port.number,
         protocol=port.protocol,
@@ -236,10 +233,9 @@ def _listener(ctx: ChainContext, name: str, host: str, port: int, chains: list[A
         continue_on_listener_filters_timeout=True,
         max_connections_to_accept_per_socket_event=uint32(1),
     )
-    if not own:
-        listener.access_log.extend(access_logs(ctx.snap, ctx.telemetry.logs, of="listener"))
-        if node.interception_mode == "TPROXY":
-            listener.transparent.value = True
+    listener.access_log.extend(access_logs(ctx.snap, ctx.telemetry.logs, of="listener"))
+    if not own and node.interception_mode == "TPROXY":
+        listener.transparent.value = True
     buffer = ctx.connection.listener_per_connection_buffer_limit_bytes if ctx.connection is not None else None
     if buffer is not None:
         listener.per_connection_buffer_limit_bytes.value = buffer
