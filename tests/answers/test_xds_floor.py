@@ -29,3 +29,11 @@ def test_xds_answers() -> None:
     right = sum(tally.right for tally in tallies.values())
     total = right + sum(tally.wrong for tally in tallies.values())
     assert 100.0 * right / total >= LEAST_PERCENT
+
+
+@pytest.mark.answers
+@pytest.mark.parametrize("case", sorted(path.parent.name for path in HERE.glob("mesh-variations/*/expected")))
+def test_meshes_under_other_settings(case: str) -> None:
+    """Meshes of the cases above under other settings of the mesh, which the same Istio was asked about; all equal."""
+    tally = compare.xds_case(HERE / "mesh-variations" / case, COMMAND)
+    assert not tally.wrong and not tally.notes and tally.right
