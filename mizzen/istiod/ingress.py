@@ -52,14 +52,15 @@ def translate(objects: Objects, mesh: MeshConfig, domain: str) -> Translated:
 
 
 def counts(objects: Objects, mesh: MeshConfig, ingress: Any) -> bool:
-    """Whether an Ingress is for us: by its class, or the default one when it names none."""
+    """Whether an Ingress is for us: by its class, or the default one when it has none that there is."""
     annotated = (ingress.metadata.annotations or {}).get(CLASS_ANNOTATION)
     if annotated is not None:
         return bool(annotated == mesh.ingress_class)
     name = ingress.spec.ingressClassName
     if name is not None:
         found = objects.table("IngressClass").get(("", name))
-        return found is not None and found.spec is not None and found.spec.controller == CONTROLLER
+        if found is not None:
+            return found.spec is not None and found.spec.controller == CONTROLLER
     return mesh.ingress_controller_mode == "DEFAULT"
 
 
