@@ -125,7 +125,7 @@ def stats_config(ctx: ChainContext) -> Any:
     """The config of istio.stats for listeners of this class, None when there is no such filter."""
     if not abilities.can_run(ctx.node, abilities.STATS):
         return None
-    no_fallback = ctx.cls is not ListenerClass.OUTBOUND
+    no_fallback = ctx.cls is not ListenerClass.OUTBOUND or not ctx.node.is_sidecar
     return stats.stats_config(ctx.telemetry.metrics, no_fallback)
 
 

@@ -99,6 +99,8 @@ def tcp_proxy(ctx: ChainContext, options: TcpOptions) -> Any:
 def _before_stats(ctx: ChainContext, options: TcpOptions) -> list[Any]:
     """Authorization, with extensions between."""
     policies = ctx.authorization
+    if options.sni_proxy is not None:  # whose destination the client chooses: policed on the way out, too
+        policies = ctx.snap.authorization_policies.for_node(ctx.node)
     custom = custom_filters(ctx.snap, policies, tcp=True, sidecar=ctx.node.is_sidecar)
     rbac = policy_filters(ctx.snap, policies, tcp=True)
     return [

@@ -20,7 +20,7 @@ from google.protobuf import struct_pb2
 from opentelemetry.proto.common.v1 import common_pb2
 
 from mizzen.api.istio.mesh import MeshConfig
-from mizzen.api.istio.providers import EnvoyFileAccessLog, EnvoyHttpAls, EnvoyOtelAls, EnvoyTcpAls, ExtensionProvider
+from mizzen.api.istio.providers import EnvoyHttpAls, EnvoyOtelAls, EnvoyTcpAls, ExtensionProvider
 from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.messages import pack, struct
 from mizzen.istiod.translate.telemetry.effective import LogSettings
@@ -60,6 +60,7 @@ JSON_FORMAT: Mapping[str, Any] = {
     "protocol": "%PROTOCOL%",
 }
 Logged = Literal["http", "tcp", "listener"]
+BUILT_IN = "envoy"
 SERVICE_CLUSTER = "envoy_accesslog_service"
 PEER_STATES = (
     "upstream_peer",
@@ -112,10 +113,13 @@ def _filter(expression: str, listener: bool) -> Any:
 def _mesh_file_log(mesh: MeshConfig) -> Any:
     if not mesh.access_log_file:
         return None
+    return _file(mesh.access_log_file, _mesh_format(mesh))
+
+
+def _mesh_format(mesh: MeshConfig) -> Any:
     if mesh.access_log_encoding == "JSON":
-        labels = _json_labels(mesh.access_log_format)
-        return _file(mesh.access_log_file, _json_format(labels))
-    return _file(mesh.access_log_file, _text_format(mesh.access_log_format or TEXT_FORMAT))
+        return _json_format(_json_labels(mesh.access_log_format))
+    return _text_format(mesh.access_log_format or TEXT_FORMAT)
 
 
 def _mesh_service_log(mesh: MeshConfig, of: Logged) -> Any:
@@ -163,7 +167,7 @@ def _file(path: str, log_format: Any) -> Any:
 def _provider_log(snap: Snapshot, provider: ExtensionProvider) -> Any:
     """The log of a provider; None when it is none for logs or its service is not known."""
     if provider.envoy_file_access_log is not None:
-        return _file_provider(provider.envoy_file_access_log)
+        return _file_provider(snap.mesh, provider)
     if provider.envoy_http_als is not None:
         return _http_als(snap, provider.envoy_http_als)
     if provider.envoy_tcp_als is not None:
@@ -173,8 +177,13 @@ def _provider_log(snap: Snapshot, provider: ExtensionProvider) -> Any:
     return None
 
 
-def _file_provider(provider: EnvoyFileAccessLog) -> Any:
+def _file_provider(mesh: MeshConfig, of: ExtensionProvider) -> Any:
+    """To a file. The provider that is there from the start takes the mesh's format where it names none."""
+    provider = of.envoy_file_access_log
+    assert provider is not None
     chosen = provider.log_format
+    if chosen is None and of.name == BUILT_IN:
+        return _file(provider.path or "/dev/stdout", _mesh_format(mesh))
     if chosen is not None and chosen.labels is not None:
         log_format = _json_format(chosen.labels or JSON_FORMAT, provider.omit_empty_values)
     else:
