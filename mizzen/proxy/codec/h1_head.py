@@ -173,7 +173,9 @@ VERSION: Final = re.compile(r"HTTP/\d\.\d")
 
 def request_line(line: str) -> tuple[str, str, str]:
     """Method, target and version of a request line; blanks between the words may repeat. Raises CodecError."""
-    words = line.replace("\t", " ").strip(" ").split(" ")
+    if line[:1] in (" ", "\t"):
+        raise CodecError("http1.codec_error")
+    words = line.replace("\t", " ").rstrip(" ").split(" ")
     words = [word for word in words if word]
     if not words or words[0] not in METHODS:
         raise CodecError("http1.codec_error")

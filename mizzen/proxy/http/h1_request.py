@@ -71,6 +71,8 @@ def _target(hcm: Hcm, request: RequestHeaders, target: str) -> None:
     if scheme.lower() not in ("http", "https"):
         raise CodecError("http1.invalid_scheme")
     cut = min((i for i in (rest.find("/"), rest.find("?"), rest.find("#")) if i >= 0), default=len(rest))
+    if not cut:
+        raise CodecError("http1.invalid_url")
     request.authority = rest[:cut]
     path = rest[cut:]
     request.path = path if path.startswith("/") else "/" + path

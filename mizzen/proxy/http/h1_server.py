@@ -173,7 +173,7 @@ class H1Server(H1Connection):
         rest = data[after:]
         if "expect" in request.d and request.d["expect"].lower() == "100-continue" and not hcm.proxy_100_continue:
             request.remove("expect")
-            if not rest and not end_stream:
+            if not rest:
                 self.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
         stream.on_request(request, end_stream)
         return rest

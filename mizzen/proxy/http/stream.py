@@ -62,7 +62,8 @@ class Stream(ResponseSide):
         self.stream_id = request.d.get("x-request-id")
         self.resolve_route()
         if request.protocol is not None or request.method == "CONNECT":
-            if not self._upgrade_allowed(request):
+            unrouted = self.route is None and request.protocol is None  # a CONNECT that only the router can answer
+            if not unrouted and not self._upgrade_allowed(request):
                 hcm.stats.downstream_rq_ws_on_non_ws_route += 1
                 self.local_reply(403, "", "upgrade_failed", close=True)
                 return
