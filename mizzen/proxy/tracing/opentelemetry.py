@@ -15,7 +15,7 @@ from mizzen.proxy.config.values import seconds
 from mizzen.proxy.filters.grpc_service import GrpcService
 from mizzen.proxy.tracing.context import Context, from_w3c, new_id, to_w3c
 from mizzen.proxy.tracing.http_collector import of_service
-from mizzen.proxy.tracing.reporter import Batches
+from mizzen.proxy.tracing.reporter import Batches, Done
 from mizzen.proxy.tracing.span import Span
 
 EXPORT = "/opentelemetry.proto.collector.trace.v1.TraceService/Export"
@@ -70,13 +70,15 @@ class OpenTelemetry:
     def _dropped(self) -> None:
         self.stats.spans_dropped += 1
 
-    def _send(self, spans: list[Span]) -> None:
+    def _send(self, spans: list[Span], done: Done) -> None:
         body = request(spans, self._resource)
         self.stats.spans_sent += len(spans)
         if self._grpc is not None:
-            self._grpc.call(EXPORT, body, lambda status, answer: None)
-        elif self._http is not None:
-            self._http.post(self._server, body, "application/x-protobuf", self._timeout, lambda status: None)
+            self._grpc.call(EXPORT, body, lambda status, answer: done())
+        elif self._http is None or not self._http.post(
+            self._server, body, "application/x-protobuf", self._timeout, lambda status: done()
+        ):
+            done()
 
 
 def _always(config: Any) -> bool:

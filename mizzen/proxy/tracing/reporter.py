@@ -12,16 +12,21 @@ from typing import Any
 from mizzen.proxy.tracing.span import Span
 
 MINIMUM, INTERVAL_MS, LIMIT = 5, 5000, 1024
+MAX_UNANSWERED = 16  # batches
+Done = Callable[[], None]
 
 
 def _nothing() -> None: ...
 
 
 class Batches:
-    """send: takes the spans of one batch. dropped: told of one that found no room among `limit`."""
+    """send: takes the spans of one batch, and what to call once there is an answer or none will come.
+
+    dropped: told of a span that found no room among `limit`, or came while too many batches had no answer yet.
+    """
 
     def __init__(
-        self, server: Any, driver: str, send: Callable[[list[Span]], None], on_timer: Callable[[], None],
+        self, server: Any, driver: str, send: Callable[[list[Span], Done], None], on_timer: Callable[[], None],
         limit: int = LIMIT, dropped: Callable[[], None] = _nothing,
     ) -> None:  # fmt: skip
         self._server, self._send, self._on_timer = server, send, on_timer
@@ -29,6 +34,7 @@ class Batches:
         self._keys = (f"tracing.{driver}.min_flush_spans", f"tracing.{driver}.flush_interval_ms")
         self._spans: list[Span] = []
         self._timer: Any = None
+        self._unanswered = 0
 
     def _runtime(self, key: str, default: int) -> int:
         value = self._server.runtime.get(key)
@@ -54,5 +60,14 @@ class Batches:
             self._timer.cancel()
             self._timer = None
         spans, self._spans = self._spans, []
-        if spans:
-            self._send(spans)
+        if not spans:
+            return
+        if self._unanswered >= MAX_UNANSWERED:
+            for _ in spans:
+                self._dropped()
+            return
+        self._unanswered += 1
+        self._send(spans, self._answered)
+
+    def _answered(self) -> None:
+        self._unanswered -= 1

@@ -23,7 +23,7 @@ from mizzen.proxy.tracing.context import (
     to_w3c,
 )  # fmt: skip
 from mizzen.proxy.tracing.http_collector import Collector, of_service
-from mizzen.proxy.tracing.reporter import Batches
+from mizzen.proxy.tracing.reporter import Batches, Done
 from mizzen.proxy.tracing.span import Span
 from mizzen.proxy.tracing.zipkin_proto import list_of_spans
 
@@ -96,7 +96,7 @@ class Zipkin:
     def _timed(self) -> None:
         self.stats.timer_flushed += 1
 
-    def _send(self, spans: list[Span]) -> None:
+    def _send(self, spans: list[Span], done: Done) -> None:
         self.stats.spans_sent += len(spans)
         made = [as_json(span, self._service, local_address()) for span in spans]
         if self._proto:
@@ -104,7 +104,13 @@ class Zipkin:
         else:
             body, kind = json.dumps(made, separators=(",", ":")).encode(), "application/json"
         timeout = self._server.runtime.get(TIMEOUT_MS, 5000) / 1000
-        if not self._collector.post(self._server, body, kind, timeout, self._answered):
+
+        def answered(status: int) -> None:
+            done()
+            self._answered(status)
+
+        if not self._collector.post(self._server, body, kind, timeout, answered):
+            done()
             self.stats.reports_skipped_no_cluster += 1
 
     def _answered(self, status: int) -> None:
