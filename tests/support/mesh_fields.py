@@ -62,10 +62,12 @@ FIELDS: dict[str, Field] = {
     "defaultDestinationRuleExportTo": Field(SERVED, ["."]),
     "rootNamespace": Field(SERVED, "bookshop"),
     "discoverySelectors": Field(READ, [{"matchLabels": {"a": "b"}}], "which namespaces of a cluster istiod looks at"),
-    "serviceEntryVisibility": Field(
-        UNUSED, {"defaultVisibility": "NONE"}, "not built: exportTo of each ServiceEntry holds"
+    "serviceEntryVisibility": Field(SERVED, {"defaultVisibility": "NONE", "applyToSidecars": True}),
+    "serviceSettings": Field(
+        READ,
+        [{"hosts": ["*"], "settings": {"clusterLocal": True}}],
+        "whose endpoints proxies of other clusters do not get",
     ),
-    "serviceSettings": Field(UNUSED, [{"hosts": ["a.b"]}], "cluster-local services: istiod here knows one cluster"),
     "serviceScopeConfigs": Field(
         UNUSED, [{"scope": "GLOBAL"}], "of several clusters in ambient mode, which is not built"
     ),
@@ -83,7 +85,12 @@ FIELDS: dict[str, Field] = {
     "inboundClusterStatName": Field(SERVED, "x"),
     "outboundClusterStatName": Field(SERVED, "x"),
     "enablePrometheusMerge": Field(INJECTED, False),
-    "configSources": Field(UNUSED, [{"address": "fs:///a"}], "not built: objects come from --config-dir or a cluster"),
+    "configSources": Field(
+        READ,
+        [{"address": "fs:///a"}],
+        "read at start: `fs:///PATH`, beside --config-dir, and `k8s://`, without which objects of Istio and the Gateway API "
+        "do not come from the API server; `xds://` sources are refused",
+    ),
     "defaultProviders": Field(SERVED, {"accessLogging": ["envoy"]}),
     "extensionProviders": Field(
         SERVED, [{"name": "envoy", "envoyFileAccessLog": {"path": "/x"}}], "where something names it", ACCESS_LOG

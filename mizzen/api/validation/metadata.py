@@ -22,6 +22,9 @@ RESERVED_ANNOTATIONS = (
     "internal.istio.io/parents",
     "internal.istio.io/parent-namespace",
 )
+DRY_RUN = "istio.io/dry-run"
+ADMITTED = frozenset({DRY_RUN, *RESERVED_ANNOTATIONS})
+"""The annotations that Istio's admission looks at."""
 
 
 def metadata(obj: Mapping[str, Any], *, namespaced: bool = True) -> Iterator[Invalid]:
@@ -81,8 +84,8 @@ def is_qualified(key: str) -> bool:
 def istio_annotations(obj: Mapping[str, Any], *, dry_run: bool) -> Iterator[Invalid]:
     """Annotations that Istio's admission refuses. dry_run: whether the kind can be tried dry."""
     annotations = obj.get("metadata", {}).get("annotations") or {}
-    if "istio.io/dry-run" in annotations and not dry_run:
-        yield Invalid("metadata.annotations[istio.io/dry-run]", "is for an AuthorizationPolicy alone", "semantic")
+    if DRY_RUN in annotations and not dry_run:
+        yield Invalid(f"metadata.annotations[{DRY_RUN}]", "is for an AuthorizationPolicy alone", "semantic")
     for key in RESERVED_ANNOTATIONS:
         if key in annotations:
             yield Invalid(f"metadata.annotations[{key}]", "may not be set by users", "semantic")

@@ -24,9 +24,9 @@ from mizzen.api.istio.security import (
     Source,
 )
 from mizzen.api.validation.common import selector, targets
+from mizzen.api.validation.metadata import DRY_RUN
 from mizzen.api.validation.report import Report
 
-DRY_RUN = "istio.io/dry-run"
 PLAIN_KEYS = frozenset(
     [
         "source.namespace",

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from mizzen.api import mesh_config
 from mizzen.api.errors import Invalid
 from mizzen.api.istio.mesh import MeshConfig, MeshNetworks
-from mizzen.api.kinds import ISTIO_KINDS, KINDS, decode, find
+from mizzen.api.kinds import ISTIO_KINDS, KINDS, decode, find, kind_of
 from mizzen.api.manifest import Document
 from mizzen.api.shapes import shape
 from mizzen.istiod.analysis.messages import BY_CODE, MessageType
@@ -20,6 +20,7 @@ from mizzen.istiod.analysis.messages import BY_CODE, MessageType
 CLUSTER_WIDE = frozenset(kind.kind for kind in KINDS if not kind.namespaced)
 NETWORKING, SECURITY, TELEMETRY = "networking.istio.io", "security.istio.io", "telemetry.istio.io"
 EXTENSIONS, GATEWAY_API = "extensions.istio.io", "gateway.networking.k8s.io"
+ISTIO_GROUPS = frozenset({NETWORKING, SECURITY, TELEMETRY, EXTENSIONS})
 SUPPRESS = "galley.istio.io/analyze-suppress"
 
 
@@ -108,7 +109,7 @@ class Message(NamedTuple):
 
 
 class Mesh:
-    """All objects of a mesh and its configuration."""
+    """All objects of a mesh and its configuration. config_is_known: whether somebody gave one, else it is the default."""
 
     def __init__(self, documents: Iterable[Document], config: MeshConfig | None = None) -> None:
         self._by_kind: dict[tuple[str, str], list[Resource]] = {}
@@ -117,6 +118,7 @@ class Mesh:
         resources = sorted(map(Resource, documents), key=lambda resource: (resource.namespace, resource.name))
         for resource in resources:
             if not known(resource):
+                self._unknown(resource)
                 continue
             wrong = resource.unsound()
             if wrong is not None:
@@ -124,6 +126,7 @@ class Mesh:
                 continue
             self._by_kind.setdefault((resource.group, resource.kind), []).append(resource)
             self._by_name[resource.key] = resource
+        self.config_is_known = config is not None or self.find("ConfigMap", "istio-system", "istio") is not None
         self.config = config or self._config()
 
     def all(self, kind: str, group: str = "") -> list[Resource]:
@@ -147,6 +150,14 @@ class Mesh:
         line = resource.leaf_line(at) if at else None
         words = tuple(_words(detail) for detail in details)
         self.messages.append(Message(BY_CODE[code], resource, line or resource.document.line, words))
+
+    def _unknown(self, resource: Resource) -> None:
+        """Reports what claims to be Istio's and is not; of other kinds nothing is known."""
+        if resource.group in ISTIO_GROUPS:
+            try:
+                kind_of(resource.object)
+            except Invalid as error:
+                self.report(resource, "IST0106", str(error), at=error.path)
 
     def _config(self) -> MeshConfig:
         config_map = self.find("ConfigMap", "istio-system", "istio")

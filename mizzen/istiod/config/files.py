@@ -28,9 +28,9 @@ Stamp = tuple[int, int, int]
 class DirectorySource:
     """One folder. Of two files with the same object the one later in path order counts."""
 
-    def __init__(self, folder: Path, store: ConfigStore) -> None:
+    def __init__(self, folder: Path, store: ConfigStore, named_by: str = "--config-dir") -> None:
         if not folder.is_dir():
-            raise UsageError(f"--config-dir {folder}: no such directory")
+            raise UsageError(f"{named_by} {folder}: no such directory")
         self._folder, self._store = folder, store
         self._stamps: dict[Path, Stamp] = {}
         self._owned: dict[Path, dict[ObjectKey, None]] = {}

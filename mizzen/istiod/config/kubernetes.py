@@ -100,6 +100,11 @@ class KubernetesSource:
                 await informer.synced.wait()
             self.synced.set()
 
+    def leave_out_own_kinds(self) -> None:
+        """Before `run`: objects of Istio and of the Gateway API come from elsewhere."""
+        own = set(istio_resources())
+        self._informers = [informer for informer in self._informers if informer.resource not in own]
+
     def _changed(self, change: Change) -> None:
         obj = change.object
         key = rough_key(obj)

@@ -29,6 +29,7 @@ from mizzen.istiod.ca.trust_bundle import TrustBundle
 from mizzen.istiod.config.files import DirectorySource
 from mizzen.istiod.config.jwks import JwksSource
 from mizzen.istiod.config.kubernetes import KubernetesSource
+from mizzen.istiod.config.sources import ConfigSources
 from mizzen.istiod.config.store import ConfigStore
 from mizzen.istiod.debug.endpoints import Debug
 from mizzen.istiod.debug.http import controlz_routes, debug_routes
@@ -74,8 +75,6 @@ class Istiod:
     """One instance. Call `start`, then `run`; `stop` in any case. `ports`: which port each address got."""
 
     def __init__(self, options: ServerOptions) -> None:
-        if not options.config_dir and options.kubeconfig is None:
-            raise UsageError("nothing to serve: give --config-dir DIR or --kubeconfig FILE (or both)")
         self.options = options
         self.metrics = Metrics()
         self.store = ConfigStore(validate)
@@ -83,17 +82,19 @@ class Istiod:
         self.hub = Hub(generate, MetricsObserver(self.metrics))
         self.hub.rejected = partial(note, self.hub)
         self.client = Client(_kubeconfig(options.kubeconfig)) if options.kubeconfig is not None else None
+        self._mesh = MeshSource(self.store, options.mesh_config, options.system_namespace)
         self._sources: list[DirectorySource | KubernetesSource] = [
             DirectorySource(folder, self.store) for folder in options.config_dir
         ]
+        self._cluster: KubernetesSource | None = None
         if self.client is not None:
-            source = KubernetesSource(self.client, self.store, options.system_namespace, options.revision)
-            self._sources.append(source)
-            self._membership = source.membership
-        self._mesh = MeshSource(self.store, options.mesh_config, options.system_namespace)
-        if self.client is not None:
+            self._cluster = KubernetesSource(self.client, self.store, options.system_namespace, options.revision)
+            self._sources.append(self._cluster)
+            self._membership = self._cluster.membership
             self._select(self._mesh.mesh)
             self._mesh.changed.append(self._select)
+        elif not options.config_dir and not self._mesh.mesh.config_sources:
+            raise UsageError("nothing to serve: give --config-dir DIR or --kubeconfig FILE (or both)")
         self._pushes = PushLoop(
             self.store,
             self.hub,
@@ -143,6 +144,7 @@ class Istiod:
 
     async def start(self) -> None:
         """Read everything, then serve. Raises UsageError for what cannot be."""
+        self._use(ConfigSources.of(await self._mesh.at_start(self.client)))
         bound = bind_ports(self.options)
         for source in self._sources:
             self._spawn(source.run(), type(source).__name__)
@@ -218,6 +220,18 @@ class Istiod:
         await self._http.stop()
         if self.client is not None:
             await self.client.close()
+
+    def _use(self, sources: ConfigSources) -> None:
+        self._sources += [DirectorySource(folder, self.store, "configSources") for folder in sources.folders]
+        if self._cluster is not None and not sources.api_server:
+            self._cluster.leave_out_own_kinds()
+        started_with = self._mesh.mesh.config_sources
+
+        def warn(mesh: MeshConfig) -> None:
+            if mesh.config_sources != started_with:
+                log.warning("configSources of the mesh configuration have changed: they count from the next start on")
+
+        self._mesh.changed.append(warn)
 
     def _select(self, mesh: MeshConfig) -> None:
         self._membership.select([selector(one) for one in mesh.discovery_selectors])

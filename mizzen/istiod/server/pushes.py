@@ -22,6 +22,8 @@ from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.snapshot.snapshot import Options
 from mizzen.istiod.xds.debounce import Debounce
 from mizzen.istiod.xds.hub import Hub
+from mizzen.kube import CONNECTION_ERRORS, ApiError, Client
+from mizzen.kube.resource import CONFIG_MAPS
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ TRIGGERS = {
     "Namespace": "namespace",
     "Mesh": "global",
 }
+ASK_AGAIN_S = 1.0
 
 
 class MeshSource:
@@ -53,13 +56,31 @@ class MeshSource:
         self.mesh: MeshConfig = load_mesh_config(file)
         self.changed: list[Callable[[MeshConfig], None]] = []
 
+    async def at_start(self, client: Client | None) -> MeshConfig:
+        """The mesh before anything else is read; waits for an API server that cannot be asked yet."""
+        if self._file is not None or client is None:
+            return self.mesh
+        namespace, name = self._key[1]
+        while True:
+            try:
+                found = await client.find(CONFIG_MAPS, name, namespace)
+                break
+            except (ApiError, *CONNECTION_ERRORS) as error:
+                log.warning("ConfigMap %s/%s cannot be read: %s; asking again", namespace, name, error)
+                await asyncio.sleep(ASK_AGAIN_S)
+        if found is not None:
+            self._take((found.get("data") or {}).get("mesh", ""))
+        return self.mesh
+
     def reload(self, changes: list[Change]) -> bool:
         """Whether the changes made it another one."""
         if self._file is not None or not any((change.kind, change.key) == self._key for change in changes):
             return False
         found = self._store.objects.get(self._key)
+        return self._take((found.data or {}).get("mesh", "") if found is not None else "")
+
+    def _take(self, text: str) -> bool:
         try:
-            text = (found.data or {}).get("mesh", "") if found is not None else ""
             mesh = parse_mesh_config(text, f"ConfigMap {'/'.join(self._key[1])}")
         except UsageError as error:
             log.error("%s; the last good mesh configuration stays in force", error)

@@ -25,8 +25,10 @@ from mizzen.istiod.objects import Change, Key, Objects, key_of
 from mizzen.istiod.registry.model import Endpoint, Service, ServiceTarget
 from mizzen.istiod.registry.registry import Registry, service_accounts
 from mizzen.istiod.registry.workloads import NETWORK, Identity
+from mizzen.istiod.snapshot.cluster_local import ClusterLocalHosts
 from mizzen.istiod.snapshot.delegates import merge_delegates
 from mizzen.istiod.snapshot.destination_rules import DestinationRules
+from mizzen.istiod.snapshot.entry_visibility import EntryVisibility
 from mizzen.istiod.snapshot.gateways import Gateways
 from mizzen.istiod.snapshot.memo import Memo
 from mizzen.istiod.snapshot.networks import Networks, is_gateway
@@ -35,7 +37,7 @@ from mizzen.istiod.snapshot.policies import Policies
 from mizzen.istiod.snapshot.scope import Scope, router_scope, sidecar_scope
 from mizzen.istiod.snapshot.sidecars import Sidecars
 from mizzen.istiod.snapshot.virtual_services import VirtualServices
-from mizzen.istiod.snapshot.visibility import Exports
+from mizzen.istiod.snapshot.visibility import PUBLIC, Exports
 
 
 class Options(msgspec.Struct, frozen=True):
@@ -77,7 +79,7 @@ class Snapshot:
     """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads.
 
     memo: results of pure functions by what they were made from, handed on to the next snapshot; local: results that hold for
-    this snapshot alone; keys: JWKS text by where it was fetched from.
+    this snapshot alone; keys: JWKS text by where it was fetched from; cluster_local: hosts whose endpoints stay in their cluster.
     """
 
     mesh: MeshConfig
@@ -106,6 +108,7 @@ class Snapshot:
         self._scopes: dict[tuple[str, str, int], Scope] = {}
         self.memo = Memo()
         self.local = Memo()
+        self.cluster_local = ClusterLocalHosts(mesh, options.domain)
         self.keys: Mapping[str, str] = {name: obj.text for (_, name), obj in objects.table("Jwks").items()}
         self.translated = Translated()
 
@@ -146,7 +149,8 @@ class Snapshot:
         else:
             new.networks = self.networks
         new.registry = self.registry.updated(new.objects, changes)
-        if new.registry.services is self.registry.services:
+        capped = "Namespace" in kinds and EntryVisibility(self.mesh).applies
+        if new.registry.services is self.registry.services and not capped:
             new.exports = self.exports
         else:
             new._index_exports()
@@ -186,8 +190,17 @@ class Snapshot:
 
     def _index_exports(self) -> None:
         self.exports = Exports()
+        default = self.mesh.default_service_export_to
+        caps = EntryVisibility(self.mesh)
+        if not caps.applies:
+            for svc in self.registry.services:
+                self.exports.add(svc, svc.namespace, svc.export_to, default)
+            return
+        namespaces = self.objects.table("Namespace")
         for svc in self.registry.services:
-            self.exports.add(svc, svc.namespace, svc.export_to, self.mesh.default_service_export_to)
+            namespace = namespaces.get(("", svc.namespace))
+            labels = (namespace.metadata.labels if namespace is not None else None) or {}
+            self.exports.add(svc, svc.namespace, caps.cap(svc, svc.export_to or default or (PUBLIC,), labels), default)
 
     def _index(self, name: str, before: Snapshot | None) -> None:
         mesh, root, domain = self.mesh, self.root_namespace, self.options.config_domain

@@ -64,6 +64,8 @@ def load_assignment(snap: Snapshot, node: Node, cluster_name: str) -> Any:
 def _place(snap: Snapshot, node: Node, svc: Service, policy: TrafficPolicy) -> Hashable:
     """What of a proxy's place an assignment depends on; None = nothing."""
     own: Hashable = node.text("NODE_NAME") if svc.node_local else ""
+    if svc.node_local or svc.host in snap.cluster_local:
+        own = (own, node.cluster_id)
     view = view_of(node)
     if snap.networks.gateways or view:
         own = (own, network_of(node), view)
@@ -88,6 +90,7 @@ def locality_endpoints(
     labels: of the subset; only_mutual: those alone that take mutual TLS (SNI-DNAT).
     """
     outlier = policy.outlier_detection
+    in_cluster = svc.node_local or svc.host in snap.cluster_local
     keep_unready = bool(svc.traffic_distribution) or outlier is None or outlier.min_health_percent <= 0
     chosen = [
         endpoint
@@ -96,6 +99,7 @@ def locality_endpoints(
         and selects(labels, endpoint.labels)
         and _is_served(svc, endpoint, keep_unready)
         and (not svc.node_local or _same_node(node, endpoint))
+        and (not in_cluster or endpoint.cluster_id == node.cluster_id)
         and (svc.resolution is not Resolution.CLIENT_SIDE_LB or _reachable(snap, endpoint))
     ]
     groups: dict[str, Group] = {}

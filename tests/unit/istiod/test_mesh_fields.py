@@ -102,8 +102,10 @@ def test_what_has_no_effect_changes_nothing(name: str) -> None:
 
 
 def test_what_another_part_reads_is_read() -> None:
-    """discoverySelectors: in a cluster, tests/cluster/test_revisions.py."""
-    assert of_state(READ) == ["ingressService", "discoverySelectors"]
+    """discoverySelectors: in a cluster, tests/cluster/test_revisions.py. configSources: istiod_server/test_config_sources.py.
+    serviceSettings: snapshot/test_cluster_local.py.
+    """
+    assert of_state(READ) == ["ingressService", "discoverySelectors", "serviceSettings", "configSources"]
     balancer = {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}
     service = {"apiVersion": "v1", "kind": "Service", "spec": {"type": "LoadBalancer"}, "status": balancer}
     service["metadata"] = {"name": "other", "namespace": "istio-system"}

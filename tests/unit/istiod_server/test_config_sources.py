@@ -7,14 +7,21 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from mizzen.api import mesh_config
+from mizzen.api.errors import UsageError
+from mizzen.api.manifest import loads
 from mizzen.istiod.config.files import DirectorySource
 from mizzen.istiod.config.kubernetes import KubernetesSource, trim
+from mizzen.istiod.config.sources import ConfigSources
 from mizzen.istiod.config.store import ConfigStore
+from mizzen.istiod.server.istiod import Istiod
+from mizzen.istiod.server.options import ServerOptions
 from mizzen.kube import Client
 from tests.support.fake_api import FakeApi
 from tests.support.poll import until
@@ -161,3 +168,56 @@ def test_pods_are_kept_without_what_no_one_reads() -> None:
         "spec": {"nodeName": "x", "containers": [{"name": "c", "ports": []}]},
         "status": {"podIP": "10.0.0.1", "conditions": [{"type": "Ready", "status": "True"}]},
     }
+
+
+@pytest.mark.parametrize(
+    ("mesh", "folders", "api_server"),
+    [
+        ("", (), True),
+        ("configSources: [{address: 'k8s://'}]", (), True),
+        ("configSources: [{address: 'fs:///etc/mesh'}]", ("/etc/mesh",), False),
+        ("configSources: [{address: 'fs:///a'}, {address: 'fs:///b'}, {address: 'k8s://'}]", ("/a", "/b"), True),
+    ],
+)
+def test_sources_of_the_mesh_configuration(mesh: str, folders: tuple[str, ...], api_server: bool) -> None:
+    assert ConfigSources.of(mesh_config.read(mesh)) == (tuple(map(Path, folders)), api_server)
+
+
+@pytest.mark.parametrize(
+    ("source", "says"),
+    [
+        ("{address: 'xds://10.0.0.1:15010'}", "configSources[0].address"),
+        ("{address: 'fs://host/path'}", "is no fs:///PATH"),
+        ("{address: 'k8s://east'}", "names a cluster"),
+        ("{address: '/etc/mesh'}", "is not supported"),
+        ("{address: 'fs:///a', tlsSettings: {mode: SIMPLE}}", "tlsSettings"),
+        ("{address: 'fs:///a', subscribedResources: [SERVICE_REGISTRY]}", "subscribedResources"),
+    ],
+)
+def test_sources_that_cannot_be_are_refused(source: str, says: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(says)):
+        ConfigSources.of(mesh_config.read(f"configSources: [{source}]"))
+
+
+@pytest.mark.parametrize("with_api_server", [False, True])
+async def test_a_folder_instead_of_or_beside_the_api_server(tmp_path: Path, with_api_server: bool) -> None:
+    """The mesh configuration is the API server's ConfigMap; Kubernetes' own objects come from there in any case."""
+    (tmp_path / "a.yaml").write_text(GOOD)
+    mesh = f"configSources: [{{address: 'fs://{tmp_path}'}}{', {address: k8s://}' if with_api_server else ''}]"
+    other = next(iter(loads(OTHER, "b.yaml"))).object
+    addresses = dict.fromkeys(("grpc_addr", "secure_grpc_addr", "http_addr", "https_addr", "monitoring_addr"), "")
+    async with FakeApi() as api:
+        await api.put(
+            "/api/v1/configmaps", {"metadata": {"name": "istio", "namespace": "istio-system"}, "data": {"mesh": mesh}}
+        )
+        await api.put("/api/v1/services", {"metadata": {"name": "s", "namespace": "shop"}, "spec": {}})
+        await api.put("/apis/networking.istio.io/v1/virtualservices", other)
+        istiod = Istiod(ServerOptions(kubeconfig=api.config, ctrlz_addr="", ca_dir=tmp_path / "ca", **addresses))
+        try:
+            await istiod.start()
+            expected = {"one": "a", "two": "b"} if with_api_server else {"one": "a"}
+            services = {key: obj for key, obj in istiod.store.objects.items() if key[0] == "VirtualService"}
+            assert {key[1][1]: obj.spec.hosts[0] for key, obj in services.items()} == expected
+            assert ("Service", ("shop", "s")) in istiod.store.objects
+        finally:
+            await istiod.stop()

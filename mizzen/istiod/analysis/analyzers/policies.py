@@ -94,6 +94,29 @@ def telemetry_providers(mesh: Mesh) -> None:
                     mesh.report(resource, "IST0002", f"the Lightstep provider {provider.name}; use OpenTelemetry")
 
 
+def named_providers(mesh: Mesh) -> None:
+    """IST0101: extension providers that are there, when the MeshConfig is known. istioctl does not look at them."""
+    if not mesh.config_is_known:
+        return
+    there = {provider.name for provider in mesh.config.extension_providers}
+    for resource, telemetry in mesh.typed("Telemetry", TELEMETRY):
+        spec = telemetry.spec
+        for field, parts in (
+            ("tracing", spec.tracing),
+            ("metrics", spec.metrics),
+            ("accessLogging", spec.access_logging),
+        ):
+            for at, part in enumerate(parts):
+                for number, provider in enumerate(part.providers):
+                    if provider.name not in there:
+                        path = f"spec.{field}[{at}].providers[{number}].name"
+                        mesh.report(resource, "IST0101", "extension provider", provider.name, at=path)
+    for resource, policy in mesh.typed("AuthorizationPolicy", SECURITY):
+        provider = policy.spec.provider
+        if provider is not None and provider.name not in there:
+            mesh.report(resource, "IST0101", "extension provider", provider.name, at="spec.provider.name")
+
+
 def authorization_policies(mesh: Mesh) -> None:
     """IST0101, IST0127: policies for nobody, and namespaces that are not there."""
     pods: dict[str, list[Mapping[str, str]]] = {}

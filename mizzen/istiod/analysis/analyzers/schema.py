@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from mizzen.api.validation import inspect
+from mizzen.api.validation.metadata import ADMITTED
 from mizzen.istiod.analysis.model import Mesh, Resource
 
 TOPICS = {"unreachable": "IST0130", "ineffective": "IST0131"}
@@ -16,8 +17,12 @@ def schema(mesh: Mesh) -> None:
 
 
 def _validate(mesh: Mesh, resource: Resource) -> None:
-    meta = {"name": resource.name, "namespace": resource.namespace}  # labels and annotations have checks of their own
+    """Labels and annotations have checks of their own, but for annotations that the admission refuses."""
+    refused = {key: value for key, value in resource.annotations.items() if key in ADMITTED}
+    meta = {"name": resource.name, "namespace": resource.namespace, "annotations": refused}
     report = inspect({**resource.object, "metadata": meta})
+    for problem in resource.document.problems:
+        mesh.report(resource, "IST0106", f"{problem.path}: {problem.reason}")
     for error in report.errors:
         mesh.report(resource, "IST0106", f"{error.path}: {error.reason}" if error.path else error.reason)
     for warned in report.warnings:

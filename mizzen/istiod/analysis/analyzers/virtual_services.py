@@ -103,6 +103,22 @@ def subsets(mesh: Mesh) -> None:
                 mesh.report(resource, "IST0101", what, f"{host}+{subset}", at=placed.path)
 
 
+def delegates(mesh: Mesh) -> None:
+    """IST0101: delegates that are there. istioctl does not look at them."""
+    there = {
+        (resource.namespace, resource.name)
+        for resource, service in mesh.typed("VirtualService", NETWORKING)
+        if not service.spec.hosts
+    }
+    for resource, service in mesh.typed("VirtualService", NETWORKING):
+        for at, rule in enumerate(service.spec.http):
+            if rule.delegate is None:
+                continue
+            key = rule.delegate.namespace or resource.namespace, rule.delegate.name
+            if key not in there:
+                mesh.report(resource, "IST0101", "delegate", "/".join(key), at=f"spec.http[{at}].delegate.name")
+
+
 def gateways(mesh: Mesh) -> None:
     """IST0101, IST0132, IST0165: gateways that are there and serve a host of the VirtualService."""
     for resource, service in mesh.typed("VirtualService", NETWORKING):
