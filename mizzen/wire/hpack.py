@@ -14,8 +14,8 @@ except ImportError:  # pragma: no cover
     _hazmat = None
 
 
-# Bits of each octet's Huffman code (RFC 7541, appendix B).
-CODE_LENGTHS: Final = (
+# Bits of each octet's Huffman code (RFC 7541, appendix B). Bytes: compiled code makes a tuple of 256 numbers anew for each look at it.
+CODE_LENGTHS: Final = bytes((
     13, 23, 28, 28, 28, 28, 28, 28, 28, 24, 30, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 30, 28, 28, 28, 28, 28, 28, 28, 28, 28,
     6, 10, 10, 12, 13, 6, 8, 11, 10, 10, 8, 11, 8, 6, 6, 6, 5, 5, 5, 6, 6, 6, 6, 6, 6, 6, 7, 8, 15, 6, 12, 10,
     13, 6, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 8, 7, 8, 13, 19, 13, 14, 6,
@@ -24,7 +24,7 @@ CODE_LENGTHS: Final = (
     22, 21, 20, 22, 22, 23, 23, 21, 23, 22, 22, 24, 21, 22, 23, 23, 21, 21, 22, 21, 23, 22, 23, 23, 20, 22, 22, 22, 23, 22, 22, 23,
     26, 26, 20, 19, 22, 23, 22, 25, 26, 26, 26, 27, 27, 26, 24, 25, 19, 21, 26, 27, 27, 26, 27, 24, 21, 21, 26, 26, 28, 27, 27, 27,
     20, 24, 20, 21, 22, 21, 21, 23, 22, 22, 25, 25, 24, 24, 26, 23, 26, 27, 26, 26, 27, 27, 27, 27, 27, 28, 27, 27, 27, 27, 27, 26,
-)  # fmt: skip
+))  # fmt: skip
 
 
 class HpackError(Exception):
@@ -110,10 +110,7 @@ def _after_string(block: bytes, at: int, value: bytes) -> int:
                 break
     end = at + length
     if huffman and length:
-        used = 0
-        for octet in value:
-            used += CODE_LENGTHS[octet]
-        padding = length * 8 - used
+        padding = length * 8 - sum(value.translate(CODE_LENGTHS))
         ones = (1 << padding) - 1 if 0 <= padding < 8 else -1
         if ones < 0 or block[end - 1] & ones != ones:
             raise HpackError("padding of a Huffman code")
