@@ -24,6 +24,7 @@ from mizzen.api.validation import validate
 from mizzen.istiod import dump
 from mizzen.istiod.snapshot import Snapshot
 from tests.interop.test_envoy_accepts import ENVOY, HARMLESS, PLAIN, bootstrap
+from tests.support import envoy_filters
 from tests.support.fuzz_mesh import BASE, KINDS, MESH, NODES
 from tests.support.typed_objects import object_of
 from tests.unit.istiod.translate.test_never_raises import gateway, virtual_service
@@ -34,15 +35,15 @@ BATCH = 40
 NOT_OURS = {
     "WasmPlugin": "an agent stands between its resources and Envoy",
     "TrafficExtension": "an agent stands between its resources and Envoy",
-    "EnvoyFilter": "what its patches say of Envoy's configuration is the user's word",
 }
 DENSER = {
     "VirtualService": st.one_of(
         virtual_service, virtual_service.map(lambda spec: {**spec, "gateways": ["edge", "mesh"]})
     ),
     "Gateway": gateway.map(lambda spec: {**spec, "selector": {"app": "edge"}}),
+    "EnvoyFilter": envoy_filters.SPEC,
 }
-"""Specs of Istio's kinds that admission refuses nearly always when they are filled without knowing what they mean."""
+"""Specs of Istio's kinds that admission, or Envoy, refuses nearly always when they are filled without knowing what they mean."""
 ADDRESSES = {"clusterIP": "10.0.0.9", "clusterIPs": ["10.0.0.9"], "externalIPs": []}
 EMITTING = [kind for kind in KINDS if kind.kind not in NOT_OURS]
 

@@ -20,11 +20,11 @@ Cluster = cluster_pb2.Cluster
 
 
 def patch_clusters(snap: Snapshot, node: Node, clusters: Iterable[Any]) -> list[Any]:
-    """The clusters after all patches."""
+    """The clusters after all patches; of two with one name the first stays, also when patches add them."""
     patches = patches_for(snap, node).get("CLUSTER")
     if not patches:
         return list(clusters)
-    out = [patched for cluster in clusters if (patched := _patched(cluster, node, patches)) is not None]
+    made = [patched for cluster in clusters if (patched := _patched(cluster, node, patches)) is not None]
     contexts = (GATEWAY,) if node.is_router else (OUTBOUND, INBOUND)
     for context in contexts:
         added = [
@@ -32,8 +32,11 @@ def patch_clusters(snap: Snapshot, node: Node, clusters: Iterable[Any]) -> list[
             for p in patches
             if p.adds and (p.in_context(context) if context != INBOUND else p.match.context == INBOUND)
         ]
-        out += added
-    return out
+        made += added
+    out: dict[str, Any] = {}
+    for cluster in made:
+        out.setdefault(cluster.name, cluster)
+    return list(out.values())
 
 
 def _patched(cluster: Any, node: Node, patches: list[Patch]) -> Any:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from envoy.config.cluster.v3 import cluster_pb2
 from google.protobuf import duration_pb2
 
+from mizzen.api import kinds
+from mizzen.istiod import dump
+from mizzen.istiod.snapshot import Snapshot
 from mizzen.istiod.translate.patches.lists import placed
 from mizzen.istiod.translate.patches.merge import merge
+from tests.support.fuzz_mesh import BASE, MESH, NODES
 
 
 @pytest.mark.parametrize(
@@ -54,3 +60,23 @@ def test_merge_and_replace_lists() -> None:
     patch.transport_socket_matches.add(name="two")
     merge(target, patch, replace_lists=True)
     assert [match.name for match in target.transport_socket_matches] == ["two"]
+
+
+def adding(name: str, cluster_name: str, seconds: int) -> Any:
+    patch = {"operation": "ADD", "value": {"name": cluster_name, "type": "STATIC", "connect_timeout": f"{seconds}s"}}
+    return kinds.decode(
+        {
+            "apiVersion": "networking.istio.io/v1alpha3",
+            "kind": "EnvoyFilter",
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"configPatches": [{"applyTo": "CLUSTER", "match": {"context": "ANY"}, "patch": patch}]},
+        }
+    )
+
+
+def test_of_added_clusters_with_one_name_the_first_stays() -> None:
+    filters = [adding("a", "new", 1), adding("b", "new", 2), adding("c", "BlackHoleCluster", 3)]
+    found = dump.resources(Snapshot.build([*BASE, *filters], MESH), NODES[0])["clusters"]
+    seconds = {message.name: message.connect_timeout.seconds for message in found}
+    assert len(found) == len(seconds)
+    assert seconds["new"] == 1 and seconds["BlackHoleCluster"] == 10
