@@ -40,6 +40,8 @@ from mizzen.agent.readiness import Check, EnvoyProbe, Readiness
 from mizzen.agent.sds import SecretServer
 from mizzen.agent.status import StatusServer
 from mizzen.agent.supervisor import Flags, Proxy, proxy_arguments
+from mizzen.agent.wasm.rewrite import WasmModules
+from mizzen.agent.wasm.settings import Settings
 from mizzen.agent.xds_proxy import XdsProxy
 from mizzen.api.errors import UsageError
 
@@ -73,6 +75,7 @@ class Agent:
         self.targets = read_targets(environment.prometheus_annotations)
         self.probers = read_probers(environment.app_probers)
         self.certificates = self._certificates()
+        self.modules = WasmModules(Path("./var/lib/istio/data"), wasm_settings(environment))
         self.xds = self._xds()
         self.names: Any = None  # the DNS proxy, where there is one
         self.stop = asyncio.Event()
@@ -123,7 +126,7 @@ class Agent:
             own[NAME_TABLE] = lambda data: self.names.take(data)
         if environment.proxy_config_xds:
             own[PROXY_CONFIG] = self._take_proxy_config
-        return XdsProxy(target, metadata, own)
+        return XdsProxy(target, metadata, own, self.modules.rewrite)
 
     def _take_proxy_config(self, data: bytes) -> None:
         anchors = [*self.config.get("caCertificatesPem", ()), *trust_anchors(data)]
@@ -144,6 +147,7 @@ class Agent:
             "num_failed_outgoing_requests": self.certificates.failures,
             "istiod_connection_success_total": self.xds.connections,
             "cert_expiry_timestamp_seconds": current.not_after if current else 0,
+            **self.modules.counts.all(),
         }
 
     async def run(self) -> int:
@@ -162,6 +166,7 @@ class Agent:
                     self.tasks.append(group.create_task(self._health().run(), name="health"))
                 return await (self._run_proxy() if self.with_proxy else self._run_without())
             finally:
+                self.modules.close()
                 for task in self.tasks:
                     task.cancel()
         raise AssertionError("unreachable")
@@ -294,6 +299,18 @@ class Agent:
         await self.stop.wait()
         self.readiness.stopping = True
         return 0
+
+
+def wasm_settings(environment: Environment) -> Settings:
+    """What the environment says of Wasm modules."""
+    return Settings(
+        insecure=frozenset(filter(None, map(str.strip, environment.wasm_insecure_registries.split(",")))),
+        expiry_s=environment.wasm_expiry_s,
+        purge_every_s=environment.wasm_purge_every_s,
+        request_timeout_s=environment.wasm_request_timeout_s,
+        attempts=environment.wasm_attempts,
+        most_bytes=environment.wasm_most_bytes,
+    )
 
 
 def read_text(path: Path) -> str:

@@ -25,10 +25,13 @@ DIAL_TIMEOUT_S, KEEPALIVE_S = 5.0, 30
 Handler = Callable[[AsyncIterator[bytes]], AsyncIterator[bytes]]
 Services = Mapping[str, Mapping[str, Handler]]
 Material = tuple[bytes | None, tuple[str, str] | None]
+UNIX = "unix:"
 
 
 class Target:
-    """One control plane address: one connection, made anew when it is lost or the files that TLS needs have changed."""
+    """One control plane address, HOST:PORT or unix:PATH (without TLS): one connection, made anew when it is lost or the
+    files that TLS needs have changed.
+    """
 
     def __init__(
         self, address: str, root: Path, *, plaintext: bool, server_name: str = "", client: Files | None = None
@@ -66,19 +69,22 @@ class Target:
         context.set_alpn_protocols(["h2"])
         return context
 
-    async def _open(self) -> Connection:
+    async def _dial(self) -> tuple[asyncio.Transport, Connection]:
+        loop = asyncio.get_running_loop()
+        if self.address.startswith(UNIX):
+            path = "/" + self.address.removeprefix(UNIX).lstrip("/")
+            return await loop.create_unix_connection(lambda: Connection(client=True), path)
         host, _, port = self.address.rpartition(":")
         host, tls = host.strip("[]"), self._tls()
-        loop = asyncio.get_running_loop()
+        name = (self._server_name or host) if tls else None
+        return await loop.create_connection(
+            lambda: Connection(client=True), host, int(port), ssl=tls, server_hostname=name
+        )
+
+    async def _open(self) -> Connection:
         try:
             async with asyncio.timeout(DIAL_TIMEOUT_S):
-                transport, made = await loop.create_connection(
-                    lambda: Connection(client=True),
-                    host,
-                    int(port),
-                    ssl=tls,
-                    server_hostname=(self._server_name or host) if tls else None,
-                )
+                transport, made = await self._dial()
                 await made.ready.wait()
         except TimeoutError as error:
             raise CallFailed(UNAVAILABLE, f"{self.address}: no connection within {DIAL_TIMEOUT_S:g} s") from error
@@ -86,7 +92,8 @@ class Target:
             raise CallFailed(UNAVAILABLE, f"{self.address}: {error}") from error
         if not made.usable:
             raise CallFailed(UNAVAILABLE, f"{self.address}: the connection was closed")
-        keep_alive(transport.get_extra_info("socket"))
+        if not self.address.startswith(UNIX):
+            keep_alive(transport.get_extra_info("socket"))
         return made
 
     async def renew(self) -> None:
@@ -139,7 +146,7 @@ def call_metadata(cluster: str, bearer: str | None, headers: Mapping[str, str]) 
 
 def plaintext_address(address: str, policy: str) -> bool:
     """Whether a control plane is spoken to without TLS."""
-    return policy == "NONE" or address.endswith(":15010")
+    return policy == "NONE" or address.endswith(":15010") or address.startswith(UNIX)
 
 
 class Server:

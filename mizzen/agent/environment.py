@@ -72,6 +72,12 @@ class Environment(msgspec.Struct, frozen=True, kw_only=True):
     data_plane: str = "mizzen"
     envoy_binary: str = ""
     pilot_san: str = ""
+    wasm_insecure_registries: str = ""
+    wasm_expiry_s: float = 86400.0
+    wasm_purge_every_s: float = 3600.0
+    wasm_request_timeout_s: float = 15.0
+    wasm_attempts: int = 5
+    wasm_most_bytes: int = 256 << 20
 
     @property
     def headers(self) -> Mapping[str, Mapping[str, str]]:
@@ -138,6 +144,12 @@ VARIABLES: Mapping[str, str] = {
     "MIZZEN_DATA_PLANE": "data_plane",
     "ENVOY_BIN": "envoy_binary",
     "PILOT_SAN": "pilot_san",
+    "WASM_INSECURE_REGISTRIES": "wasm_insecure_registries",
+    "WASM_MODULE_EXPIRY": "wasm_expiry_s",
+    "WASM_PURGE_INTERVAL": "wasm_purge_every_s",
+    "WASM_HTTP_REQUEST_TIMEOUT": "wasm_request_timeout_s",
+    "WASM_HTTP_REQUEST_MAX_RETRIES": "wasm_attempts",
+    "ISTIO_WASM_MAX_BINARY_SIZE_BYTES": "wasm_most_bytes",
 }
 
 

@@ -16,6 +16,7 @@ from mizzen.api.errors import PeerError
 PREFIX = "type.googleapis.com/"
 LISTENER = PREFIX + "envoy.config.listener.v3.Listener"
 SECRET = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+EXTENSION = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 NAME_TABLE = PREFIX + "istio.networking.nds.v1.NameTable"
 PROXY_CONFIG = PREFIX + "istio.mesh.v1alpha1.ProxyConfig"
 HEALTH = PREFIX + "istio.v1.HealthInformation"

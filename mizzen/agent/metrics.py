@@ -93,7 +93,12 @@ class Metrics:
             "istio_agent_process_start_time_seconds": self._started,
             **{f"istio_agent_{name}": value for name, value in self._counters().items()},
         }
-        lines = [f"# TYPE {name} gauge\n{name} {value:g}\n" for name, value in numbers.items()]
+        names = dict.fromkeys(name.partition("{")[0] for name in numbers)
+        samples = {
+            name: [f"{one} {value:g}\n" for one, value in numbers.items() if one.partition("{")[0] == name]
+            for name in names
+        }
+        lines = [f"# TYPE {name} gauge\n{''.join(found)}" for name, found in samples.items()]
         info = f'istio_agent_build_info{{version="{__version__}"}} 1\n'
         return ("".join(lines) + f"# TYPE istio_agent_build_info gauge\n{info}").encode()
 

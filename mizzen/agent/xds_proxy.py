@@ -1,18 +1,20 @@
 """Discovery passed through: proxy ↔ Unix socket ↔ agent ↔ istiod, messages as bytes.
 
-The agent adds subscriptions of its own (the name table) and keeps their answers. One upstream stream per downstream
-one; a second downstream stream ends the first. Not here: what the messages mean to a proxy.
+The agent adds subscriptions of its own (the name table) and keeps their answers; extensions that are Wasm modules it has
+rewritten. One upstream stream per downstream one; a second downstream stream ends the first. Not here: what the messages
+mean to a proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 
 from mizzen.agent.channel import Handler, Target
 from mizzen.agent.grpc_stream import UNAVAILABLE, CallFailed, Metadata, Stream
 from mizzen.agent.messages import (
+    EXTENSION,
     LISTENER,
     NAME_TABLE,
     PROXY_CONFIG,
@@ -29,18 +31,25 @@ log = logging.getLogger("mizzen.agent.xds")
 SERVICE = "envoy.service.discovery.v3.AggregatedDiscoveryService"
 METHODS = {False: "StreamAggregatedResources", True: "DeltaAggregatedResources"}
 Take = Callable[[bytes], None]
+Rewrite = Callable[[bytes, bool], Awaitable[bytes]]
+"""(response with extensions, whether it is delta) → what the proxy is to get. Raises PeerError."""
 
 
 class XdsProxy:
-    """metadata: gRPC metadata of a new upstream stream; own: what the agent itself subscribes to, and who takes it."""
+    """metadata: gRPC metadata of a new upstream stream; own: what the agent itself subscribes to, and who takes it; rewrite:
+    of responses with extensions.
+    """
 
-    def __init__(self, target: Target, metadata: Callable[[], Metadata], own: dict[str, Take]) -> None:
-        self._target, self._metadata, self._own = target, metadata, own
+    def __init__(
+        self, target: Target, metadata: Callable[[], Metadata], own: dict[str, Take], rewrite: Rewrite | None = None
+    ) -> None:
+        self._target, self._metadata, self._own, self._rewrite = target, metadata, own, rewrite
         self._current: asyncio.Task[None] | None = None
         self._queue: asyncio.Queue[bytes | None] | None = None
         self._upstream: Stream | None = None
         self._delta = False
         self._health: bytes | None = None
+        self._acknowledged = ""  # the version of the extensions that the proxy has
         self.connected = False
         self.connections = 0
 
@@ -104,6 +113,7 @@ class XdsProxy:
         try:
             while (request := await queue.get()) is not None:
                 upstream.write(request)
+                self._note(request, delta)
                 if not subscribed and read_request(request, delta).type_url == LISTENER:
                     subscribed = True
                     for type_url in self._own:
@@ -115,16 +125,41 @@ class XdsProxy:
             reader.cancel()
             await asyncio.gather(reader, return_exceptions=True)
 
+    def _note(self, request: bytes, delta: bool) -> None:
+        """What of a request is needed to refuse extensions in the proxy's name."""
+        if EXTENSION.encode() in request:
+            self._acknowledged = read_request(request, delta).version or self._acknowledged
+
     async def _downwards(self, upstream: Stream, answers: asyncio.Queue[bytes | None], delta: bool) -> None:
-        while (answer := await upstream.read()) is not None:
-            kind = response_type(answer)
-            take = self._own.get(kind)
-            if take is not None:
-                upstream.write(self._own_answer(answer, take, delta))
-            elif kind in (NAME_TABLE, PROXY_CONFIG):
-                continue
-            else:
-                answers.put_nowait(answer)
+        extensions: asyncio.Queue[bytes] = asyncio.Queue()
+        rewriting = asyncio.create_task(self._extensions(extensions, upstream, answers, delta), name="xds-wasm")
+        try:
+            while (answer := await upstream.read()) is not None:
+                kind = response_type(answer)
+                take = self._own.get(kind)
+                if take is not None:
+                    upstream.write(self._own_answer(answer, take, delta))
+                elif kind == EXTENSION:
+                    extensions.put_nowait(answer)
+                elif kind not in (NAME_TABLE, PROXY_CONFIG):
+                    answers.put_nowait(answer)
+        finally:
+            rewriting.cancel()
+            await asyncio.gather(rewriting, return_exceptions=True)
+
+    async def _extensions(
+        self, given: asyncio.Queue[bytes], upstream: Stream, answers: asyncio.Queue[bytes | None], delta: bool
+    ) -> None:
+        """In their order, while everything else goes on: a module may take its time. What cannot be rewritten is refused."""
+        while True:
+            answer = await given.get()
+            try:
+                answers.put_nowait(await self._rewrite(answer, delta) if self._rewrite is not None else answer)
+            except PeerError as problem:
+                log.warning("refused %s: %s", EXTENSION, problem)
+                nonce = read_response(answer, delta).nonce
+                error = (13, str(problem))
+                upstream.write(write_request(delta, EXTENSION, version=self._acknowledged, nonce=nonce, error=error))
 
     def _own_answer(self, answer: bytes, take: Take, delta: bool) -> bytes:
         """Takes a response that is the agent's, and acknowledges or refuses it."""

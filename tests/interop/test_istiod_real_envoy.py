@@ -7,27 +7,34 @@ knows is not sent to it.
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
-import re
 import shutil
 import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
 
+from mizzen.agent.channel import Server, Target
+from mizzen.agent.wasm.rewrite import WasmModules
+from mizzen.agent.wasm.settings import Settings
+from mizzen.agent.xds_proxy import XdsProxy
 from mizzen.istiod.server.istiod import Istiod
 from mizzen.istiod.server.options import ServerOptions
 from mizzen.istiod.xds.connection import Connection
 from mizzen.istiod.xds.types import CDS, LDS, SDS, short_name
 from tests.support.real_envoy import Envoy
 from tests.support.sds_server import SdsServer
+from tests.support.wasm_modules import MODULE, ModuleServer, digest
 
 CASES = Path(__file__).parents[1] / "answers" / "xds"
-# Remote Wasm modules are fetched by the agent between istiod and Envoy, which rewrites their resources.
-BY_AGENT = {"wasm-and-extensions"}
+WASM = "wasm-and-extensions"
+"""The mesh whose resources an agent between istiod and Envoy rewrites: it fetches their modules."""
 CHOSEN = ("bookshop-baseline", "vs-http-match-kinds", "dr-connection-pool", "gw-http-hosts")
 # Warnings that no resource of ours can avoid, and why.
 EXPLAINED = (
@@ -45,7 +52,7 @@ pytestmark = [
 
 def cases() -> list[tuple[str, bool]]:
     """(mesh, delta): every mesh as proxies subscribe today, some of them in the older protocol too."""
-    every = {path.parent.name for path in CASES.glob("*/proxies.yaml")} - BY_AGENT
+    every = {path.parent.name for path in CASES.glob("*/proxies.yaml")} - {WASM}
     return [*((case, True) for case in sorted(every)), *((case, False) for case in CHOSEN)]
 
 
@@ -135,21 +142,65 @@ async def test_no_nacks(case: str, delta: bool, tmp_path: Path) -> None:
     assert not refused, "\n".join(f"{where}: {error}" for where, error in refused.items())
 
 
-@pytest.mark.parametrize("case", sorted(BY_AGENT))
-async def test_nothing_but_modules_is_refused_without_an_agent(case: str, tmp_path: Path) -> None:
-    """A module that Envoy would have to fetch needs a checksum there, which the agent that fetches it fills in."""
-    config = tmp_path / "config"
+@pytest.mark.parametrize("delta", [True, False], ids=["delta", "whole"])
+async def test_no_nacks_of_wasm_modules(delta: bool, tmp_path: Path) -> None:
+    """Through the agent's discovery proxy, which fetches the modules from a server and from a registry with a password. One
+    of them cannot be had, and its place is taken by a filter that lets nothing pass.
+    """
+    config, kept = tmp_path / "config", tmp_path / "modules"
     config.mkdir()
-    shutil.copy(CASES / case / "input.yaml", config)
-    refused = await complaints(config, None, proxies(case), tmp_path, delta=True)
-    others = {where: error for where, error in refused.items() if not where.endswith((" ECDS", " warns"))}
-    assert not others
-    said = [line for where, error in refused.items() if where.endswith(" warns") for line in error.splitlines()]
-    assert not [line for line in said if not re.search("wasm|TypedExtensionConfig|extensions.istio.io", line)]
+    raw = tmp_path / "raw.wasm"
+    raw.write_bytes(MODULE)
+    async with ModuleServer(private=True) as server:
+        server.files["/gears.wasm"] = MODULE
+        login = base64.b64encode(server.docker_config).decode()
+        text = (CASES / WASM / "input.yaml").read_text()
+        for theirs, ours in (
+            ("oci://registry.example/filters/basic:1.0", f"http://{server.host}/m.wasm"),
+            ("https://files.example/gears.wasm", f"http://{server.host}/gears.wasm"),
+            ("2f77668a9dfbf8d5848b9eeb4a7145ca94c6ed9236e4a773f6dcafa5132b2f91", digest(MODULE)),
+            ("registry.example/filters/second", f"{server.host}/filters/artifact"),
+            ("oci://registry.example/filters/ext:2", f"oci://{server.host}/filters/absent"),
+            ("/opt/raw.wasm", str(raw)),
+        ):
+            assert theirs in text
+            text = text.replace(theirs, ours)
+        secret = {"metadata": {"name": "registry-login", "namespace": "workshop"}, "data": {".dockerconfigjson": login}}
+        (config / "secret.yaml").write_text(yaml.safe_dump({"apiVersion": "v1", "kind": "Secret", **secret}))
+        (config / "input.yaml").write_text(text)
+        modules = WasmModules(kept, Settings())
+        refused = await complaints(config, None, proxies(WASM), tmp_path, delta=delta, modules=modules)
+    assert not refused, "\n".join(f"{where}: {error}" for where, error in refused.items())
+    assert {"/m.wasm", "/gears.wasm", "/v2/filters/artifact/manifests/latest"} <= set(server.requests)
+    counted = modules.counts.all()
+    assert counted['wasm_config_conversion_count{result="success"}'] >= 3
+    assert counted['wasm_config_conversion_count{result="fetch_failure"}'] >= 1
+
+
+@asynccontextmanager
+async def through_an_agent(istiod: Path, folder: Path, modules: WasmModules | None) -> AsyncIterator[Path]:
+    """The socket that Envoy asks: istiod's own, or that of an agent's discovery proxy that rewrites modules."""
+    if modules is None:
+        yield istiod
+        return
+    target = Target(f"unix:{istiod}", folder, plaintext=True)
+    server = Server(XdsProxy(target, lambda: (), {}, modules.rewrite).services, folder / "XDS")
+    await server.start()
+    try:
+        yield folder / "XDS"
+    finally:
+        await server.stop()
+        modules.close()
 
 
 async def complaints(
-    config: Path, mesh: Path | None, proxies: list[dict[str, Any]], folder: Path, *, delta: bool
+    config: Path,
+    mesh: Path | None,
+    proxies: list[dict[str, Any]],
+    folder: Path,
+    *,
+    delta: bool,
+    modules: WasmModules | None = None,
 ) -> dict[str, str]:
     """What an Envoy for each of these proxies refuses or warns of, by proxy and type of resource."""
     socket = folder / "xds.sock"
@@ -166,7 +217,8 @@ async def complaints(
             identity = f"spiffe://cluster.local/ns/{proxy['namespace']}/sa/{metadata['SERVICE_ACCOUNT']}"
             async with (
                 SdsServer(own / "sds.sock", istiod.authority, identity),
-                Envoy(own, socket, node_id, metadata, delta=delta) as envoy,
+                through_an_agent(socket, own, modules) as asked,
+                Envoy(own, asked, node_id, metadata, delta=delta) as envoy,
             ):
                 connection = await settled(istiod, envoy)
                 for url, watch in connection.watches.items():
