@@ -11,11 +11,13 @@ import ctypes
 import logging
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NoReturn
 
 from mizzen.proxy.config import supported
-from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.hot_restart import child, link
 from mizzen.proxy.log_format import DEFAULT, Lines, pattern, use
 from mizzen.proxy.net import local
 from mizzen.proxy.server import Options, Server
@@ -61,11 +63,7 @@ def parser() -> Parser:
     out.add_argument(
         "--file-flush-min-size-kb", type=int, default=64, help="how much of an access log is written at once"
     )
-    out.add_argument("--base-id", type=int, default=0, help="told by /server_info; nothing is shared between proxies")
-    out.add_argument("--use-dynamic-base-id", action="store_true", help="as 0: any number of proxies may run")
-    out.add_argument("--base-id-path", default="", help="a file to write the base id to")
-    out.add_argument("--restart-epoch", type=int, default=0, help="0: there is no hot restart")
-    out.add_argument("--disable-hot-restart", action="store_true", help="as it is")
+    restart_flags(out)
     out.add_argument(
         "--ignore-unknown-dynamic-fields", action="store_true", help="take resources with fields newer than this proxy"
     )
@@ -85,6 +83,47 @@ def parser() -> Parser:
     )
     out.add_argument("--version", action="version", version=f"mizzen proxy  version: {VERSION}")
     return out
+
+
+def restart_flags(out: Parser) -> None:
+    group = out.add_argument_group("hot restart", "Any of the first four makes this process take part in hot restarts.")
+    group.add_argument("--base-id", type=int, help="tells the proxies of one host apart")
+    group.add_argument("--use-dynamic-base-id", action="store_true", help="a base id that no other proxy has")
+    group.add_argument("--restart-epoch", type=int, help="0, and one more at every restart")
+    group.add_argument("--socket-path", help=f"where epochs talk; @ in front: abstract (default {link.DEFAULT_PATH})")
+    group.add_argument("--socket-mode", default="600", help="permissions of --socket-path, octal")
+    group.add_argument("--base-id-path", default="", help="a file to write the base id to")
+    group.add_argument(
+        "--skip-hot-restart-on-no-parent",
+        action="store_true",
+        help="start although no process of the epoch before answers",
+    )
+    group.add_argument(
+        "--skip-hot-restart-parent-stats", action="store_true", help="do not go on counting from the parent's"
+    )
+    group.add_argument("--disable-hot-restart", action="store_true", help="the default")
+    group.add_argument("--hot-restart-version", action="version", version=link.VERSION)
+
+
+def hot_restart(args: argparse.Namespace) -> link.Flags | None:
+    """What the flags say of hot restarts; None where they ask for none. Raises ConfigError."""
+    if args.disable_hot_restart:
+        return None
+    asked = (args.base_id, args.restart_epoch, args.socket_path)
+    if not args.use_dynamic_base_id and all(each is None for each in asked):
+        return None
+    epoch = args.restart_epoch or 0
+    if args.use_dynamic_base_id and epoch:
+        raise ConfigError(f"error: cannot use --restart-epoch={epoch} with --use-dynamic-base-id")
+    try:
+        mode = int(args.socket_mode, 8)
+    except ValueError:
+        raise ConfigError(f"error: invalid socket-mode '{args.socket_mode}'") from None
+    flags = link.Flags(
+        args.base_id or 0, epoch, args.socket_path or link.DEFAULT_PATH, mode,
+        args.skip_hot_restart_on_no_parent, args.skip_hot_restart_parent_stats,
+    )  # fmt: skip
+    return replace(flags, base_id=child.free_base_id(flags)) if args.use_dynamic_base_id else flags
 
 
 def setup_logging(level: str, components: str, path: str = "", line_format: str = "", escaped: bool = False) -> None:
@@ -131,6 +170,12 @@ def load_bootstrap(args: argparse.Namespace) -> Any:
 
 
 def options_of(args: argparse.Namespace, given: list[str]) -> Options:
+    restart = hot_restart(args)
+    if args.base_id_path:
+        try:
+            Path(args.base_id_path).write_text(str(0 if restart is None else restart.base_id))
+        except OSError as error:
+            raise ConfigError(f"--base-id-path: {error}") from error
     return Options(
         config_path=args.config_path,
         config_yaml=args.config_yaml,
@@ -145,7 +190,8 @@ def options_of(args: argparse.Namespace, given: list[str]) -> Options:
         log_level=args.log_level,
         component_log_level=args.component_log_level,
         admin_address_path=args.admin_address_path,
-        base_id=args.base_id,
+        base_id=0 if restart is None else restart.base_id,
+        hot_restart=restart,
         file_flush_s=args.file_flush_interval_msec / 1000,
         file_flush_bytes=args.file_flush_min_size_kb * 1024,
         ip_version=args.local_address_ip_version,
@@ -155,18 +201,11 @@ def options_of(args: argparse.Namespace, given: list[str]) -> Options:
 
 
 def apply_flags(args: argparse.Namespace) -> None:
-    """What flags ask of the process as a whole. Raises Unsupported for what there is not."""
-    if args.restart_epoch:
-        raise Unsupported("--restart-epoch other than 0: hot restart")
+    """What flags ask of the process as a whole."""
     if args.concurrency > 1:
         log.warning("one worker serves, not the %d that --concurrency asks for", args.concurrency)
     supported.ignore_unknown(args.ignore_unknown_dynamic_fields)
     local.use_version(args.local_address_ip_version)
-    if args.base_id_path:
-        try:
-            Path(args.base_id_path).write_text(str(args.base_id))
-        except OSError as error:
-            raise ConfigError(f"--base-id-path: {error}") from error
     if args.enable_core_dump:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 

@@ -23,9 +23,12 @@ from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.values import seconds
 from mizzen.proxy.filters.registry import extensions, typed
+from mizzen.proxy.hot_restart.child import HotRestart
+from mizzen.proxy.hot_restart.link import Flags
 from mizzen.proxy.http.route import Match, Redirect, Route
 from mizzen.proxy.listener.manager import Listeners
 from mizzen.proxy.log_format import Lines, configured
+from mizzen.proxy.net.addresses import Address
 from mizzen.proxy.stats.matcher import StatsMatcher
 from mizzen.proxy.stats.prometheus import Tags
 from mizzen.proxy.stats.store import Store
@@ -73,6 +76,7 @@ class Options:
     component_log_level: str = ""
     admin_address_path: str = ""
     base_id: int = 0
+    hot_restart: Flags | None = None  # None: no part in hot restarts
     file_flush_s: float = 0.1
     file_flush_bytes: int = 64 << 10
     ip_version: str = "v4"
@@ -90,7 +94,7 @@ class Server:
         self.loop = loop
         self.node = bootstrap.node
         self._node: Any = None
-        self.started = time.time()
+        self.started = self.first_started = time.time()  # of this process, and of its first epoch
         self.state = PRE_INITIALIZING
         self.health_failed = False
         self.draining = self.drains_inbound_only = False
@@ -118,6 +122,8 @@ class Server:
         self.listeners = Listeners(self)
         self.admin: Admin | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.restart = HotRestart(self, options.hot_restart) if options.hot_restart is not None else None
+        self.parent_connections = 0
 
     def _read_bootstrap(self) -> None:
         bootstrap = self.bootstrap
@@ -203,6 +209,10 @@ class Server:
         for event in listener.awaited:
             await event.wait()
 
+    def inherited(self, address: Address) -> Any:
+        """The parent's listening socket of an address, in a hot restart."""
+        return None if self.restart is None else self.restart.inherit(address)
+
     def drain_listener(self, listener: Any) -> None:
         for connection in [each for each in self.connections if getattr(each, "listener", None) is listener]:
             connection.drain()
@@ -230,6 +240,8 @@ class Server:
     async def start(self) -> None:
         """Everything up to LIVE. Raises ConfigError when the bootstrap cannot be served."""
         bootstrap = self.bootstrap
+        if self.restart is not None:
+            self.restart.begin()
         if bootstrap.HasField("admin") and bootstrap.admin.HasField("address"):
             self.admin = Admin(self)
             await self.admin.start(bootstrap.admin)
@@ -255,6 +267,8 @@ class Server:
         gc.freeze()
         gc.set_threshold(20_000, 50, 100)
         log.info("all dependencies initialized. starting workers")
+        if self.restart is not None:
+            self.restart.live()
 
     async def _wait_clusters(self) -> None:
         """Until no cluster is warming; each has its own time limit."""
@@ -283,6 +297,8 @@ class Server:
 
     async def shutdown(self) -> None:
         """Stop listening, let what is under way end for a moment, go."""
+        if self.restart is not None:
+            self.restart.close()
         await self.listeners.stop()
         await self.xds.stop()
         for task in list(self.tasks):
@@ -305,7 +321,8 @@ class Server:
         """Bring the gauges up to date that nobody keeps while running."""
         group = self.group
         group.uptime = int(time.time() - self.started)
-        group.total_connections = len(self.connections)
+        group.parent_connections = self.parent_connections
+        group.total_connections = len(self.connections) + self.parent_connections
         try:
             with open("/proc/self/statm", "rb") as file:
                 pages = int(file.read().split()[1])

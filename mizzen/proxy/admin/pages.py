@@ -14,6 +14,7 @@ from mizzen.proxy.admin.answers import HTML, JSON, Answer, Page, as_json
 from mizzen.proxy.admin.certificates import certs
 from mizzen.proxy.admin.clusters import clusters
 from mizzen.proxy.admin.log_levels import log_levels
+from mizzen.proxy.hot_restart import link
 from mizzen.proxy.net.addresses import text_of
 
 if TYPE_CHECKING:
@@ -39,6 +40,10 @@ def listeners(server: Server, query: dict[str, str], body: bytes) -> Answer:
     return Answer("".join(f"{name}::{text_of(address)}\n" for name, address in addresses))
 
 
+def restart_version(server: Server) -> str:
+    return link.VERSION if server.restart is not None else "disabled"
+
+
 def server_info(server: Server, query: dict[str, str], body: bytes) -> Answer:
     from mizzen.proxy.commands import VERSION
     from mizzen.proxy.server import STATES
@@ -49,8 +54,8 @@ def server_info(server: Server, query: dict[str, str], body: bytes) -> Answer:
         "version": VERSION,
         "state": "DRAINING" if server.health_failed else STATES[server.state],
         "uptime_current_epoch": uptime,
-        "uptime_all_epochs": uptime,
-        "hot_restart_version": "disabled",
+        "uptime_all_epochs": f"{int(time.time() - server.first_started)}s",
+        "hot_restart_version": restart_version(server),
         "hot_restart_initializing": False,
         "command_line_options": {
             "base_id": str(options.base_id),
@@ -65,6 +70,7 @@ def server_info(server: Server, query: dict[str, str], body: bytes) -> Answer:
             "service_zone": options.zone,
             "mode": options.mode.capitalize(),
             "drain_strategy": options.drain_strategy.capitalize(),
+            "restart_epoch": 0 if options.hot_restart is None else options.hot_restart.epoch,
             "drain_time": f"{options.drain_time_s:g}s",
             "parent_shutdown_time": f"{options.parent_shutdown_time_s:g}s",
         },
@@ -157,7 +163,7 @@ def init_dump(server: Server, query: dict[str, str], body: bytes) -> Answer:
 
 
 def hot_restart_version(server: Server, query: dict[str, str], body: bytes) -> Answer:
-    return Answer("disabled")
+    return Answer(restart_version(server))
 
 
 def contention(server: Server, query: dict[str, str], body: bytes) -> Answer:

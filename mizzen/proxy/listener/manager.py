@@ -132,7 +132,7 @@ class Listeners:
         addresses = [listener.address, *listener.extra]
         try:
             for address in addresses:
-                sock = bound_socket(address, listener, reuse)
+                sock = self.server.inherited(address) or bound_socket(address, listener, reuse)
                 slot.sockets.append(sock)
                 holder = Holder(listener)
                 if address[1] < 0:
@@ -178,6 +178,15 @@ class Listeners:
             if slot.servers:
                 self.stats.listener_stopped += 1
             await self._close(slot)
+
+    def listening(self, host: str, port: int) -> Any:
+        """The listening socket of an address as configured; None where there is none."""
+        for slot in self.slots.values():
+            if slot.servers:
+                for address, sock in zip((slot.listener.address, *slot.listener.extra), slot.sockets, strict=True):
+                    if address == (host, port):
+                        return sock
+        return None
 
     def addresses(self) -> list[tuple[str, Address]]:
         """Name and bound address of every listener."""

@@ -211,6 +211,7 @@ class Store:
         self.labelled = Labelled()
         self.tag_rules: Any = None  # prometheus.Tags of the bootstrap's stats_config
         self.keeps: Callable[[str], bool] | None = None  # the bootstrap's stats_matcher
+        self.carried: Any = None  # hot_restart.carried.Carried: what the epochs before this process counted
 
     def group(
         self,
@@ -258,6 +259,8 @@ class Store:
         if self.keeps is not None:
             out = [stat for stat in out if self.keeps(stat.name)]
         out += self.labelled.stats()
+        if self.carried is not None:
+            out = self.carried.merged(out, self.keeps)
         out.sort(key=lambda stat: stat.name)
         return out
 
@@ -265,6 +268,8 @@ class Store:
         for group in self.groups.values():
             group.reset()
         self.labelled.reset()
+        if self.carried is not None:
+            self.carried.reset()
 
     def new_interval(self) -> None:
         for group in self.groups.values():

@@ -36,7 +36,7 @@ def validated(tmp_path: Path, *flags: str, bootstrap: dict[str, Any] | None = No
 
 @pytest.mark.parametrize(
     "flag",
-    ["--cpuset-threads", "--enable-fine-grain-logging", "--skip-hot-restart-on-no-parent", "--restart-epoch=1"],
+    ["--cpuset-threads", "--enable-fine-grain-logging"],
 )
 def test_what_there_is_not_is_refused_by_name(tmp_path: Path, flag: str) -> None:
     done = validated(tmp_path, flag)
