@@ -14,6 +14,7 @@ import random
 import time
 from dataclasses import dataclass, field
 from typing import Any
+from weakref import WeakValueDictionary
 
 from envoy.config.core.v3 import base_pb2
 
@@ -105,6 +106,9 @@ class Server:
         self.log_lines: Lines | None = None  # how the process is to write its log, where the bootstrap says so
         self.tracers: dict[bytes, Any] = {}  # by their configuration
         self.logs = Logs(loop, options.file_flush_s, options.file_flush_bytes)
+        self.log_streams: WeakValueDictionary[tuple[str, bytes], Any] = (
+            WeakValueDictionary()
+        )  # by kind and configuration
         self.runtime: dict[str, Any] = {}
         self.runtime_layers: list[tuple[str, dict[str, Any]]] = []
         self.secrets = Secrets(self)

@@ -31,6 +31,8 @@ class Collector:
     def __init__(self, config: Any, server: Any) -> None:
         common = config.common_config
         only_v3(common, "transport_api_version", "CommonGrpcAccessLogConfig")
+        if len(common.custom_tags):
+            raise Unsupported("OpenTelemetryAccessLogConfig.common_config.custom_tags")
         self._server = server
         self._service = GrpcService(common.grpc_service, server)
         self._flush_s = optional_seconds(common, "buffer_flush_interval", 1.0) or 1.0
@@ -74,6 +76,15 @@ class Collector:
 
     def _answered(self, status: int, answer: bytes) -> None:
         self._unanswered -= 1
+
+
+def shared(config: Any, server: Any) -> Collector:
+    """The collector of all logs that are configured alike."""
+    key = ("open_telemetry", config.SerializeToString(deterministic=True))
+    found: Collector | None = server.log_streams.get(key)
+    if found is None:
+        found = server.log_streams[key] = Collector(config, server)
+    return found
 
 
 def _resource(config: Any, node: Any) -> list[Any]:

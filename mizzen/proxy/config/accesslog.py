@@ -64,7 +64,14 @@ def access_log(message: Any, server: Any) -> AccessLog:
         from mizzen.proxy.filters.registry import typed as typed_message
 
         _, config = typed_message(message.typed_config, message.name)
-        return AccessLog(otlp.Collector(config, server).write, otlp.record(config), predicate)
+        return AccessLog(otlp.shared(config, server).write, otlp.record(config), predicate)
+    if kind.startswith("envoy.extensions.access_loggers.grpc.v3."):
+        from mizzen.proxy.accesslog import als
+        from mizzen.proxy.filters.registry import typed as typed_message
+
+        _, config = typed_message(message.typed_config, message.name)
+        write, make = als.http(config, server) if kind.endswith(".HttpGrpcAccessLogConfig") else als.tcp(config, server)
+        return AccessLog(write, make, predicate)
     raise Unsupported(f"access_log {message.name} ({kind})")
 
 

@@ -35,9 +35,6 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     "envoy.config.core.v3.Metadata": {
         "typed_filter_metadata": _INFORMATION,
     },
-    "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig": {
-        "filter_state_objects_to_log": "OTLP records have no place for them, and logs to ALS are refused",
-    },
     "envoy.config.core.v3.Node": {
         "client_features": "a proxy tells its own", "extensions": "a proxy tells its own",
         "user_agent_build_version": "a proxy tells its own", "user_agent_name": "a proxy tells its own",

@@ -6,7 +6,12 @@ from __future__ import annotations
 EXTENSIONS: dict[str, str] = {
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": "path format json_format typed_json_format log_format",
     "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig":
-        "log_name grpc_service transport_api_version buffer_flush_interval buffer_size_bytes",
+        "log_name grpc_service transport_api_version buffer_flush_interval buffer_size_bytes "
+        "filter_state_objects_to_log custom_tags",
+    "envoy.extensions.access_loggers.grpc.v3.HttpGrpcAccessLogConfig":
+        "common_config additional_request_headers_to_log additional_response_headers_to_log "
+        "additional_response_trailers_to_log",
+    "envoy.extensions.access_loggers.grpc.v3.TcpGrpcAccessLogConfig": "common_config",
     "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig":
         "common_config disable_builtin_labels resource_attributes body attributes stat_prefix",
     "envoy.extensions.access_loggers.stream.v3.StderrAccessLog": "log_format",
