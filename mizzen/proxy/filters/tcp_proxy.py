@@ -7,6 +7,7 @@ Source: envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from typing import Any
 
 from mizzen.proxy.config.accesslog import access_logs
@@ -14,6 +15,7 @@ from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.values import optional_seconds, seconds, wrapped
 from mizzen.proxy.filters.network import NetworkFilter
 from mizzen.proxy.filters.tcp_session import Session
+from mizzen.proxy.filters.tcp_tunnel import Tunneling
 from mizzen.proxy.net.connection import Downstream
 from mizzen.proxy.stats.names import TCP_COUNTERS, TCP_GAUGES
 
@@ -38,6 +40,8 @@ class TcpProxy(NetworkFilter):
         self.total = sum(weight for _, weight in self.targets)
         self.stats: Any = server.stats.group(f"tcp.{message.stat_prefix}", TCP_COUNTERS, TCP_GAUGES)
         self.attempts: int = wrapped(message, "max_connect_attempts", 1)
+        self.backoff = connect_backoff(message.backoff_options) if message.HasField("backoff_options") else None
+        self.tunneling = Tunneling(message.tunneling_config) if message.HasField("tunneling_config") else None
         self.idle_timeout = seconds(message.idle_timeout) if message.HasField("idle_timeout") else 3600.0
         self.max_duration = optional_seconds(message, "max_downstream_connection_duration") or 0.0
         options = message.access_log_options
@@ -63,6 +67,15 @@ class TcpProxy(NetworkFilter):
 
     def protocol(self, conn: Downstream, listener: Any) -> Session:
         return Session(self, conn)
+
+
+def connect_backoff(message: Any) -> Callable[[int], float]:
+    """How long to wait, in seconds, after so many attempts: random, with a bound that doubles."""
+    base = seconds(message.base_interval)
+    longest = seconds(message.max_interval) or 10 * base
+    if longest < base:
+        raise ConfigError("max_interval must be greater or equal to base_interval")
+    return lambda tried: random.random() * min(base * 2.0 ** min(tried - 1, 60), longest)
 
 
 def network_filter(config: Any, server: Any, listener: Any) -> TcpProxy:

@@ -41,6 +41,7 @@ class Session(StreamInfo):
         "lb_match",
         "listener",
         "over",
+        "retry_timer",
         "touched",
         "transport",
         "tried",
@@ -63,6 +64,7 @@ class Session(StreamInfo):
         self.touched = self.start
         self.idle_timer: Any = None
         self.duration_timer: Any = None
+        self.retry_timer: Any = None
         self.lb_hash: int | None = None
         self.lb_match: dict[str, Any] | None = None
         self.upgrade = False
@@ -100,13 +102,13 @@ class Session(StreamInfo):
     def _connect(self) -> None:
         cluster = self.cluster
         self.tried += 1
-        self.attempts = self.tried
         stats = cluster.stats
         if self.tried > self.filter.attempts:
             stats.upstream_cx_connect_attempts_exceeded += 1
             self.flags |= flags.UPSTREAM_RETRY_LIMIT_EXCEEDED
             self.close()
             return
+        self.attempts = self.tried
         host = cluster.pick(self)
         if host is None:
             stats.upstream_cx_none_healthy += 1
@@ -120,6 +122,11 @@ class Session(StreamInfo):
             self.close()
             return
         self.host = host
+        if self.filter.tunneling is not None:
+            up: Upstream = self.filter.tunneling.upstream(self, cluster, host)
+            self.up = up
+            up.start()
+            return
         self.up = Upstream(self, cluster, host)
         variant = None
         if host.transport is not None and host.transport.tls is not None:
@@ -138,37 +145,51 @@ class Session(StreamInfo):
         cluster = self.cluster
         if cluster.outlier is not None:
             cluster.outlier.local(self.host, False)
+        backoff = self.filter.backoff
+        if backoff is None or self.tried >= self.filter.attempts:
+            self._connect()
+        else:
+            self.retry_timer = self.filter.server.loop.call_later(backoff(self.tried), self._retry)
+
+    def _retry(self) -> None:
+        self.retry_timer = None
         self._connect()
 
     def connected(self) -> None:
         up = self.up
         assert up is not None
-        self.flags = 0
-        self.upstream_failure = None
+        if self.filter.tunneling is None:  # a tunnel's record keeps what came before
+            self.flags = 0
+            self.upstream_failure = None
         if self.cluster.outlier is not None:
             self.cluster.outlier.local(self.host, True)
             if not self.cluster.outlier.split:
                 self.cluster.outlier.result(self.host, 200)
         backlog, self.backlog = self.backlog, []
         if backlog:
-            up.write(b"".join(backlog))
+            data = b"".join(backlog)
+            self._received(len(data))
+            up.write(data)
         if self.down_eof:
             up.end()
         if self.down_paused:
             self._resume_down()
 
     def data_received(self, data: bytes) -> None:
-        size = len(data)
-        self.bytes_received += size
-        self.wire_rx += size
-        self.filter.stats.downstream_cx_rx_bytes_total += size
-        self.touched = time.monotonic()
         up = self.up
         if up is not None and up.transport is not None:
+            self._received(len(data))
             up.write(data)
         else:
             self.backlog.append(data)
             self._pause_down()
+
+    def _received(self, size: int) -> None:
+        """Count what the client sent, once there is somebody to send it to."""
+        self.bytes_received += size
+        self.wire_rx += size
+        self.filter.stats.downstream_cx_rx_bytes_total += size
+        self.touched = time.monotonic()
 
     def eof_received(self) -> bool:
         self.down_eof = True
@@ -190,6 +211,8 @@ class Session(StreamInfo):
                     reset(up.transport)
                 else:
                     up.transport.close()
+            else:
+                up.abandon()
         self.finish()
 
     def transport_gone(self) -> None:
@@ -288,10 +311,10 @@ class Session(StreamInfo):
             self.metadata = self.conn.metadata
         server = self.filter.server
         server.connections.discard(self)
-        for timer in (self.idle_timer, self.duration_timer):
+        for timer in (self.idle_timer, self.duration_timer, self.retry_timer):
             if timer is not None:
                 timer.cancel()
-        self.idle_timer = self.duration_timer = None
+        self.idle_timer = self.duration_timer = self.retry_timer = None
         for each in self.filter.watchers:
             each.finished(self)
         for log in self.filter.access_logs:
@@ -300,9 +323,13 @@ class Session(StreamInfo):
         if listener is not None:
             listener.closed(self.conn)
         up = self.up
-        if up is not None and up.transport is not None and not up.closing:
-            up.closing = True
-            up.transport.close()
+        if up is None or up.closing:
+            return
+        if up.transport is None:
+            up.abandon()
+            return
+        up.closing = True
+        up.transport.close()
 
 
 class Upstream:
@@ -327,6 +354,12 @@ class Upstream:
         host.cx_total += 1
         host.cx_active += 1
         self.counted = True
+
+    def start(self) -> None:
+        """A plain connection is dialled by its session."""
+
+    def abandon(self) -> None:
+        """Nobody waits for the connection any more: it ends when it is there."""
 
     def _uncount(self) -> None:
         if self.counted:

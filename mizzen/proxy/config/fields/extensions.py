@@ -156,8 +156,10 @@ EXTENSIONS: dict[str, str] = {
         "rules matcher shadow_rules shadow_matcher shadow_rules_stat_prefix stat_prefix enforcement_type",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy":
         "stat_prefix cluster weighted_clusters idle_timeout access_log max_connect_attempts hash_policy "
-        "max_downstream_connection_duration access_log_options",
+        "max_downstream_connection_duration access_log_options tunneling_config backoff_options",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TcpAccessLogOptions": "flush_access_log_on_connected",
+    "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.TunnelingConfig":
+        "hostname use_post headers_to_add propagate_response_headers post_path propagate_response_trailers",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster": "clusters",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": "name weight",
     "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig": "path_template",

@@ -69,6 +69,7 @@ RESOURCES: dict[str, str] = {
     "envoy.config.cluster.v3.UpstreamConnectionOptions": "tcp_keepalive",
     "envoy.config.core.v3.Address": "socket_address pipe",
     "envoy.config.core.v3.ApiConfigSource": "api_type transport_api_version grpc_services",
+    "envoy.config.core.v3.BackoffStrategy": "base_interval max_interval",
     "envoy.config.core.v3.BindConfig": "source_address extra_source_addresses",
     "envoy.config.core.v3.CidrRange": "address_prefix prefix_len",
     "envoy.config.core.v3.ConfigSource":
