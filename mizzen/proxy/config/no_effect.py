@@ -4,6 +4,7 @@ from __future__ import annotations
 
 _INFORMATION = "information for tools, which no part of a proxy acts on"
 _ONE_SPAN = "a request to upstream has no span of its own: spawn_upstream_span is refused"
+_CHUNK = "how large the library's output buffer is; nobody can see it"
 NO_EFFECT: dict[str, dict[str, str]] = {
     "envoy.config.cluster.v3.Cluster.TransportSocketMatch": {
         "name": "a name for people",
@@ -34,6 +35,25 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     },
     "envoy.config.core.v3.Metadata": {
         "typed_filter_metadata": _INFORMATION,
+    },
+    "envoy.extensions.compression.brotli.compressor.v3.Brotli": {
+        "chunk_size": _CHUNK,
+    },
+    "envoy.extensions.compression.brotli.decompressor.v3.Brotli": {
+        "disable_ring_buffer_reallocation": "how the library takes memory; nobody can see it",
+        "chunk_size": _CHUNK,
+    },
+    "envoy.extensions.compression.gzip.compressor.v3.Gzip": {
+        "chunk_size": _CHUNK,
+    },
+    "envoy.extensions.compression.gzip.decompressor.v3.Gzip": {
+        "chunk_size": _CHUNK,
+    },
+    "envoy.extensions.compression.zstd.compressor.v3.Zstd": {
+        "chunk_size": _CHUNK,
+    },
+    "envoy.extensions.compression.zstd.decompressor.v3.Zstd": {
+        "chunk_size": _CHUNK,
     },
     "envoy.config.core.v3.Node": {
         "client_features": "a proxy tells its own", "extensions": "a proxy tells its own",

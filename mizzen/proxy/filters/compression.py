@@ -1,12 +1,12 @@
-"""envoy.filters.http.compressor and .decompressor: gzip on the way to the client, and off on either way.
+"""envoy.filters.http.compressor and .decompressor: bodies packed on the way to the client, and unpacked either way.
 
-Refused: brotli and zstd (no library of theirs is at hand), compressing requests.
-Source: envoy.extensions.filters.http.{compressor,decompressor}.v3, envoy.extensions.compression.gzip.
+Several compressors in a chain agree on one content coding, by Accept-Encoding's weights and their order.
+Refused: compressing requests. Not here: the libraries (coders.py).
+Source: envoy.extensions.filters.http.{compressor,decompressor}.v3.
 """
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -15,18 +15,16 @@ from mizzen.proxy.config.errors import Unsupported
 from mizzen.proxy.config.matchers import runtime_flag
 from mizzen.proxy.config.values import wrapped
 from mizzen.proxy.filters.base import DISABLED, HttpFilter
+from mizzen.proxy.filters.coders import PACKERS, UNPACKERS, library
 
 if TYPE_CHECKING:
     from mizzen.proxy.http.stream import Stream
 
-GZIP = "envoy.extensions.compression.gzip.compressor.v3.Gzip"
-GUNZIP = "envoy.extensions.compression.gzip.decompressor.v3.Gzip"
+REGISTERED = "compressors"  # of a stream: the compressors that it passed, and what it accepts
 CONTENT_TYPES = (
     "application/javascript", "application/json", "application/xhtml+xml", "image/svg+xml", "text/css", "text/html",
     "text/plain", "text/xml",
 )  # fmt: skip
-LEVELS = {0: -1, 1: 1, **{i: i for i in range(2, 10)}}
-STRATEGIES = {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
 COUNTERS = (
     "header_compressor_overshadowed", "header_compressor_used", "header_identity", "header_not_valid", "header_wildcard",
     "no_accept_header", "not_compressed_etag",
@@ -36,9 +34,9 @@ DIRECTION_COUNTERS = (
 )  # fmt: skip
 
 
-def accepted(text: str) -> dict[str, float]:
-    """Encodings of an Accept-Encoding header with their weights."""
-    out: dict[str, float] = {}
+def accepted(text: str) -> list[tuple[str, float]]:
+    """Codings of an Accept-Encoding header with their weights; one whose weight is no number is left out."""
+    out: list[tuple[str, float]] = []
     for part in text.split(","):
         name, *parameters = (piece.strip().lower() for piece in part.split(";"))
         weight = 1.0
@@ -48,25 +46,41 @@ def accepted(text: str) -> dict[str, float]:
                 try:
                     weight = float(value)
                 except ValueError:
-                    weight = 0.0
-        if name:
-            out[name] = weight
+                    weight = -1.0
+        if weight >= 0:
+            out.append((name, weight))
     return out
 
 
+def choice(text: str, filters: list[Compressor], kind: str | None) -> tuple[str, str]:
+    """The coding of an answer of this content type, and the counter that says how it was chosen."""
+    allowed: dict[str, tuple[int, Compressor]] = {}
+    for place, each in enumerate(filters):
+        if kind is None or kind in each.types:
+            allowed.setdefault(each.library.coding, (place, each))
+    chosen, best = "identity", -1.0
+    for name, weight in accepted(text):
+        if name not in allowed and name not in ("identity", "*"):
+            continue
+        first = weight == best and name in allowed and chosen in allowed and allowed[name][1].choose_first
+        if weight > best or (first and allowed[name][0] < allowed[chosen][0]):
+            chosen, best = name, weight
+    if best <= 0:
+        return "identity", "header_not_valid"
+    if chosen == "*":
+        return (next(iter(allowed)) if allowed else "identity"), "header_wildcard"
+    return chosen, "header_identity" if chosen == "identity" else "header_compressor_used"
+
+
 class Compressor(HttpFilter):
-    """Compresses answers that are long enough and of the right type for clients that accept gzip."""
+    """Compresses answers that are long enough and of the right type for clients that accept the coding."""
 
     decodes = encodes = True
     reads_response_data = True
 
     def __init__(self, config: Any, server: Any, hcm: Any) -> None:
-        from mizzen.proxy.filters.registry import typed
-
-        library = config.compressor_library
-        kind, gzip = typed(library.typed_config, library.name)
-        if kind != GZIP:
-            raise Unsupported(f"Compressor.compressor_library {library.name} ({kind})")
+        self.library = library(config.compressor_library, PACKERS, "Compressor.compressor_library")
+        self.choose_first: bool = config.choose_first
         if config.HasField("request_direction_config") and wrapped(
             config.request_direction_config.common_config.enabled, "default_value", False
         ):
@@ -84,11 +98,7 @@ class Compressor(HttpFilter):
         self.never = frozenset(response.uncompressible_response_codes) if not older else frozenset[int]()
         if getattr(response, "status_header_enabled", False):
             raise Unsupported("Compressor.response_direction_config.status_header_enabled")
-        self.level = LEVELS.get(gzip.compression_level, -1)
-        self.strategy = STRATEGIES.get(gzip.compression_strategy, 0)
-        self.window = wrapped(gzip, "window_bits", 12)
-        self.memory = wrapped(gzip, "memory_level", 5)
-        prefix = f"http.{hcm.stat_prefix}.compressor.{library.name}.gzip"
+        prefix = f"http.{hcm.stat_prefix}.compressor.{config.compressor_library.name}.{self.library.stats}"
         self.stats: Any = server.stats.group(prefix, COUNTERS)
         self.requests: Any = server.stats.group(prefix + ".request", DIRECTION_COUNTERS)
         self.responses: Any = self.stats if older else server.stats.group(prefix + ".response", DIRECTION_COUNTERS)
@@ -96,44 +106,30 @@ class Compressor(HttpFilter):
             server.stats.group(prefix, DIRECTION_COUNTERS)
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:
+        if stream.state is None:
+            stream.state = {}
         self.requests.not_compressed += 1
-        text = headers.joined("accept-encoding")
-        if text is not None:
-            if stream.state is None:
-                stream.state = {}
-            stream.state[self] = text
-            overrides = self.route_config(stream)
-            if (
-                overrides.drop_accept
-                if overrides is not None and overrides.drop_accept is not None
-                else self.drop_accept
-            ):
-                headers.remove("accept-encoding")
+        filters = stream.state.setdefault(REGISTERED, ([], headers.joined("accept-encoding")))[0]
+        filters.append(self)
+        overrides = self.route_config(stream)
+        drop = overrides.drop_accept if overrides is not None else None
+        if self.drop_accept if drop is None else drop:
+            headers.remove("accept-encoding")
         return True
 
-    def _wanted(self, text: str | None) -> bool:
+    def _wanted(self, stream: Stream, headers: ResponseHeaders) -> bool:
+        filters, text = (stream.state or {}).get(REGISTERED) or ([self], None)
         stats = self.stats
         if text is None:
             stats.no_accept_header += 1
             return False
-        weights = accepted(text)
-        if "gzip" in weights:
-            if weights["gzip"] <= 0:
-                stats.header_not_valid += 1
-                return False
-            if weights.get("identity", 0.0) > weights["gzip"]:
-                stats.header_identity += 1
-                return False
-            stats.header_compressor_used += 1
-            return True
-        if weights.get("*", 0.0) > 0:
-            stats.header_wildcard += 1
-            return True
-        if "identity" in weights:
-            stats.header_identity += 1
-        else:
-            stats.header_not_valid += 1
-        return False
+        kind = headers.d.get("content-type")
+        coding, counter = choice(text, filters, None if kind is None else kind.partition(";")[0].strip().lower())
+        mine = coding == self.library.coding
+        if counter == "header_compressor_used" and not mine:
+            counter = "header_compressor_overshadowed"
+        setattr(stats, counter, getattr(stats, counter) + 1)
+        return mine
 
     def _compressible(self, headers: ResponseHeaders) -> bool:
         d = headers.d
@@ -158,11 +154,10 @@ class Compressor(HttpFilter):
         return True
 
     def response_headers(self, stream: Stream, headers: ResponseHeaders, end: bool) -> bool:
-        found = stream.state.pop(self, None) if stream.state is not None else None
         if not self.on() or headers.status == 101 or not self._long_enough(headers):
             self.responses.not_compressed += 1
             return True
-        wanted = not end and self._wanted(found)
+        wanted = not end and self._wanted(stream, headers)
         compressible = self._compressible(headers)
         if compressible:
             add_vary(headers)
@@ -174,25 +169,25 @@ class Compressor(HttpFilter):
         headers.remove("content-length")
         if not d.get("etag", "W/").startswith("W/"):
             headers.remove("etag")
-        headers.set("content-encoding", "gzip")
+        headers.set("content-encoding", self.library.coding)
         if stream.state is None:
             stream.state = {}
-        stream.state[self] = zlib.compressobj(self.level, zlib.DEFLATED, self.window + 16, self.memory, self.strategy)
+        stream.state[(self, "response")] = self.library.make()
         return True
 
     def response_data(self, stream: Stream, data: bytes, end: bool) -> bytes | None:
-        packer = stream.state.get(self) if stream.state is not None else None
-        if packer is None:
+        coder = stream.state.get((self, "response")) if stream.state is not None else None
+        if coder is None:
             return data
-        out: bytes = packer.compress(data) + packer.flush(zlib.Z_FINISH if end else zlib.Z_SYNC_FLUSH)
+        out: bytes = coder(data, end)
         self.responses.total_uncompressed_bytes += len(data)
         self.responses.total_compressed_bytes += len(out)
         return out
 
     def response_trailers(self, stream: Stream, trailers: Headers) -> bool:
-        packer = stream.state.pop(self, None) if stream.state is not None else None
-        if packer is not None and not isinstance(packer, str):
-            stream.add_response_data(self, packer.flush(zlib.Z_FINISH))
+        coder = stream.state.pop((self, "response"), None) if stream.state is not None else None
+        if coder is not None:
+            stream.add_response_data(self, coder(b"", True))
         return True
 
 
@@ -226,25 +221,18 @@ def route_config(config: Any, server: Any) -> Any:
 
 
 class Decompressor(HttpFilter):
-    """Unpacks gzip bodies of requests and answers."""
+    """Unpacks bodies of requests and answers."""
 
     decodes = encodes = True
     reads_request_data = reads_response_data = True
 
     def __init__(self, config: Any, server: Any, hcm: Any) -> None:
-        from mizzen.proxy.filters.registry import typed
-
-        library = config.decompressor_library
-        kind, gzip = typed(library.typed_config, library.name)
-        if kind != GUNZIP:
-            raise Unsupported(f"Decompressor.decompressor_library {library.name} ({kind})")
-        self.window = wrapped(gzip, "window_bits", 15)
-        self.ratio = wrapped(gzip, "max_inflate_ratio", 100)
+        self.library = library(config.decompressor_library, UNPACKERS, "Decompressor.decompressor_library")
         request, response = config.request_direction_config, config.response_direction_config
         self.requests = self._on(request, server)
         self.advertise = wrapped(request, "advertise_accept_encoding", True)
         self.responses = self._on(response, server)
-        prefix = f"http.{hcm.stat_prefix}.decompressor.{library.name}.gzip"
+        prefix = f"http.{hcm.stat_prefix}.decompressor.{config.decompressor_library.name}.{self.library.stats}"
         names = ("decompressed", "not_decompressed", "total_compressed_bytes", "total_uncompressed_bytes")
         self.request_stats: Any = server.stats.group(prefix + ".request", names)
         self.response_stats: Any = server.stats.group(prefix + ".response", names)
@@ -259,7 +247,7 @@ class Decompressor(HttpFilter):
     def _begin(self, stream: Stream, key: str, headers: Headers, stats: Any) -> None:
         encoding = headers.d.get("content-encoding", "")
         first, _, rest = encoding.partition(",")
-        if first.strip().lower() != "gzip" or "no-transform" in headers.d.get("cache-control", ""):
+        if first.strip().lower() != self.library.coding or "no-transform" in headers.d.get("cache-control", ""):
             stats.not_decompressed += 1
             return
         stats.decompressed += 1
@@ -270,24 +258,21 @@ class Decompressor(HttpFilter):
             headers.remove("content-encoding")
         if stream.state is None:
             stream.state = {}
-        stream.state[(self, key)] = zlib.decompressobj(self.window + 16)
+        stream.state[(self, key)] = self.library.make()
 
     def _data(self, stream: Stream, key: str, data: bytes, stats: Any) -> bytes:
         unpacker = stream.state.get((self, key)) if stream.state is not None else None
         if unpacker is None or not data:
             return data
         stats.total_compressed_bytes += len(data)
-        try:
-            out: bytes = unpacker.decompress(data, len(data) * self.ratio)
-        except zlib.error:
-            return b""
+        out: bytes = unpacker(data, False)
         stats.total_uncompressed_bytes += len(out)
         return out
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:
-        if self.advertise and self.requests() and "gzip" not in (headers.joined("accept-encoding") or ""):
-            accept = headers.joined("accept-encoding")
-            headers.set("accept-encoding", f"{accept},gzip" if accept else "gzip")
+        coding, accept = self.library.coding, headers.joined("accept-encoding")
+        if self.advertise and self.requests() and coding not in (accept or ""):
+            headers.set("accept-encoding", f"{accept},{coding}" if accept else coding)
         if self.requests() and not end:
             self._begin(stream, "request", headers, self.request_stats)
         return True

@@ -18,16 +18,18 @@ EXTENSIONS: dict[str, str] = {
     "envoy.extensions.access_loggers.stream.v3.StdoutAccessLog": "log_format",
     "envoy.extensions.common.ratelimit.v3.LocalRateLimitDescriptor": "entries token_bucket",
     "envoy.extensions.common.ratelimit.v3.RateLimitDescriptor.Entry": "key value",
+    "envoy.extensions.compression.brotli.compressor.v3.Brotli": "quality encoder_mode window_bits input_block_bits",
     "envoy.extensions.compression.gzip.compressor.v3.Gzip":
         "memory_level compression_level compression_strategy window_bits",
     "envoy.extensions.compression.gzip.decompressor.v3.Gzip": "window_bits max_inflate_ratio",
+    "envoy.extensions.compression.zstd.compressor.v3.Zstd": "compression_level enable_checksum strategy",
     "envoy.extensions.filters.common.fault.v3.FaultDelay": "fixed_delay header_delay percentage",
     "envoy.extensions.filters.common.set_filter_state.v3.FilterStateValue":
         "object_key factory_key format_string skip_if_empty",
     "envoy.extensions.filters.http.buffer.v3.Buffer": "max_request_bytes",
     "envoy.extensions.filters.http.buffer.v3.BufferPerRoute": "disabled buffer",
     "envoy.extensions.filters.http.compressor.v3.Compressor":
-        "content_length compressor_library request_direction_config response_direction_config",
+        "content_length compressor_library request_direction_config response_direction_config choose_first",
     "envoy.extensions.filters.http.compressor.v3.Compressor.CommonDirectionConfig":
         "enabled min_content_length content_type",
     "envoy.extensions.filters.http.compressor.v3.Compressor.RequestDirectionConfig": "common_config",
