@@ -48,22 +48,24 @@ def _chosen(config: ClusterConfig) -> tuple[str, Any, Any, bool]:
             common.consistent_hashing_lb_config,
             common.WhichOneof("locality_config_specifier") == "locality_weighted_lb_config",
         )
+    return _of_extensions(proto.load_balancing_policy, where)
+
+
+def _of_extensions(policy: Any, where: str) -> tuple[str, Any, Any, bool]:
+    """As _chosen, of an envoy.config.cluster.v3.LoadBalancingPolicy."""
     from mizzen.proxy.filters.registry import typed
 
     names = []
-    for each in proto.load_balancing_policy.policies:
+    for each in policy.policies:
         extension = each.typed_extension_config
         kind, message = typed(extension.typed_config, extension.name)
         if kind in EXTENSIONS:
             localities = getattr(message, "locality_lb_config", None)
-            weighted = getattr(message, "locality_weighted_lb_config", None)
-            return (
-                EXTENSIONS[kind],
-                message,
-                getattr(message, "consistent_hashing_lb_config", None),
-                (localities is not None and localities.HasField("locality_weighted_lb_config"))
-                or (weighted is not None and message.HasField("locality_weighted_lb_config")),
-            )
+            inside = localities is not None and localities.HasField("locality_weighted_lb_config")
+            hashing = getattr(message, "consistent_hashing_lb_config", None)
+            if hashing is not None:
+                inside = message.HasField("locality_weighted_lb_config")
+            return EXTENSIONS[kind], message, hashing, inside
         names.append(extension.name)
     raise Unsupported(f"{where}.load_balancing_policy {', '.join(names)}")
 

@@ -138,4 +138,4 @@ def test_a_bucket_is_empty_after_its_tokens() -> None:
 
 
 def test_accept_encoding() -> None:
-    assert accepted("gzip;q=0.5, br , *;q=0,deflate;q=x") == {"gzip": 0.5, "br": 1.0, "*": 0.0, "deflate": 0.0}
+    assert accepted("gzip;q=0.5, br , *;q=0,deflate;q=x") == [("gzip", 0.5), ("br", 1.0), ("*", 0.0)]

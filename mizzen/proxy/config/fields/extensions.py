@@ -164,6 +164,22 @@ EXTENSIONS: dict[str, str] = {
         "hostname use_post headers_to_add propagate_response_headers post_path propagate_response_trailers",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster": "clusters",
     "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy.WeightedCluster.ClusterWeight": "name weight",
+    "envoy.extensions.load_balancing_policies.common.v3.ConsistentHashingLbConfig":
+        "use_hostname_for_hashing",
+    "envoy.extensions.load_balancing_policies.common.v3.LocalityLbConfig":
+        "locality_weighted_lb_config",
+    "envoy.extensions.load_balancing_policies.common.v3.SlowStartConfig":
+        "slow_start_window aggression min_weight_percent",
+    "envoy.extensions.load_balancing_policies.least_request.v3.LeastRequest":
+        "choice_count active_request_bias slow_start_config locality_lb_config",
+    "envoy.extensions.load_balancing_policies.maglev.v3.Maglev":
+        "table_size consistent_hashing_lb_config locality_weighted_lb_config",
+    "envoy.extensions.load_balancing_policies.random.v3.Random":
+        "locality_lb_config",
+    "envoy.extensions.load_balancing_policies.ring_hash.v3.RingHash":
+        "minimum_ring_size maximum_ring_size consistent_hashing_lb_config locality_weighted_lb_config",
+    "envoy.extensions.load_balancing_policies.round_robin.v3.RoundRobin":
+        "slow_start_config locality_lb_config",
     "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig": "path_template",
     "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig": "path_template_rewrite",
     "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig": "pack_trace_reason use_request_id_for_trace_sampling",

@@ -40,7 +40,7 @@ RESOURCES: dict[str, str] = {
         "http2_protocol_options typed_extension_protocol_options dns_refresh_rate dns_jitter dns_lookup_family "
         "outlier_detection cleanup_interval upstream_bind_config lb_subset_config ring_hash_lb_config "
         "maglev_lb_config original_dst_lb_config least_request_lb_config round_robin_lb_config common_lb_config "
-        "transport_socket metadata protocol_selection upstream_connection_options filters",
+        "transport_socket metadata protocol_selection upstream_connection_options filters load_balancing_policy",
     "envoy.config.cluster.v3.Cluster.CommonLbConfig":
         "healthy_panic_threshold zone_aware_lb_config locality_weighted_lb_config consistent_hashing_lb_config",
     "envoy.config.cluster.v3.Cluster.CommonLbConfig.ConsistentHashingLbConfig": "use_hostname_for_hashing",
@@ -58,6 +58,8 @@ RESOURCES: dict[str, str] = {
     "envoy.config.cluster.v3.Cluster.SlowStartConfig": "slow_start_window aggression min_weight_percent",
     "envoy.config.cluster.v3.Cluster.TransportSocketMatch": "match transport_socket",
     "envoy.config.cluster.v3.Filter": "name typed_config",
+    "envoy.config.cluster.v3.LoadBalancingPolicy": "policies",
+    "envoy.config.cluster.v3.LoadBalancingPolicy.Policy": "typed_extension_config",
     "envoy.config.cluster.v3.OutlierDetection":
         "consecutive_5xx interval base_ejection_time max_ejection_percent enforcing_consecutive_5xx "
         "enforcing_success_rate success_rate_minimum_hosts success_rate_request_volume success_rate_stdev_factor "
