@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hpack as peer
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mizzen.proxy.codec.hpack import Encoder
 from mizzen.wire import hpack
 
 METHOD = b"\x82"  # indexed: :method GET
@@ -59,12 +61,60 @@ def test_what_is_refused(block: bytes) -> None:
         decoded(block)
 
 
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=200), st.binary(max_size=300)), max_size=8), st.booleans())
-def test_what_an_encoder_makes_passes(fields: list[tuple[bytes, bytes]], huffman: bool) -> None:
-    encoder, decoder = hpack.encoder_core(), hpack.Decoder(1 << 20)
-    for _ in range(2):  # the second time out of the table
-        block = bytes(encoder.encode([(name, value, False) for name, value in fields], huffman))
-        assert decoder.decode(block) == fields
+LISTS = st.lists(
+    st.lists(st.tuples(st.binary(min_size=1, max_size=200), st.binary(max_size=300)), max_size=8), max_size=6
+)
+TEXT = st.text(st.characters(max_codepoint=255), max_size=60)
+NAMES = st.sampled_from(["accept", "x-request-id", "x-a", "x-b", "date", "cookie"]) | TEXT.filter(bool)
+
+
+@given(LISTS, st.booleans(), st.integers(0, 4096))
+def test_what_another_encoder_makes_passes(blocks: list[list[tuple[bytes, bytes]]], huffman: bool, limit: int) -> None:
+    encoder, decoder = peer.Encoder(), hpack.Decoder(1 << 20)
+    encoder.header_table_size = limit
+    for fields in [*blocks, *blocks]:  # the second time out of the table
+        assert decoder.decode(encoder.encode(fields, huffman)) == fields
+
+
+@given(st.lists(st.lists(st.tuples(NAMES, TEXT), max_size=8), max_size=6), st.lists(st.integers(0, 5000), max_size=6))
+def test_another_decoder_reads_what_is_encoded(blocks: list[list[tuple[str, str]]], limits: list[int]) -> None:
+    encoder, decoder, ours = Encoder(), peer.Decoder(), hpack.Decoder(1 << 20)
+    for at, fields in enumerate([*blocks, *blocks]):
+        if at < len(limits):
+            encoder.set_table_size(limits[at])
+        block = encoder.encode([(b":status", b"200"), (b":path", b"/a?b")], fields)
+        want = [(b":status", b"200"), (b":path", b"/a?b")]
+        want += [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        assert ours.decode(block) == want
+        assert [(bytes(name), bytes(value)) for name, value in decoder.decode(block, raw=True)] == want
+
+
+def test_a_table_that_turns_over_stays_right() -> None:
+    encoder, decoder, ours = Encoder(), peer.Decoder(), hpack.Decoder(1 << 20)
+    for number in range(3000):
+        fields = [("x-a", str(number)), ("x-b", str(number % 7)), ("x-c", "c" * (number % 50))]
+        block = encoder.encode([], fields)
+        want = [(name.encode(), value.encode()) for name, value in fields]
+        assert (
+            ours.decode(block)
+            == want
+            == [(bytes(name), bytes(value)) for name, value in decoder.decode(block, raw=True)]
+        )
+
+
+@given(st.binary(max_size=60))
+def test_huffman_codes_as_another_decoder_reads_them(raw: bytes) -> None:
+    from hpack.huffman_table import decode_huffman
+
+    try:
+        want: bytes | None = bytes(decode_huffman(raw))
+    except peer.HPACKDecodingError:
+        want = None
+    try:
+        got: bytes | None = hpack.huffman(raw)
+    except hpack.HpackError:
+        got = None
+    assert got == want
 
 
 @given(st.binary(max_size=100))
