@@ -23,13 +23,14 @@ from mizzen.proxy.admin.server import Admin
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.values import seconds
-from mizzen.proxy.filters.registry import extensions, typed
+from mizzen.proxy.filters.registry import extensions
 from mizzen.proxy.hot_restart.child import HotRestart
 from mizzen.proxy.hot_restart.link import Flags
 from mizzen.proxy.http.route import Match, Redirect, Route
 from mizzen.proxy.listener.manager import Listeners
 from mizzen.proxy.log_format import Lines, configured
 from mizzen.proxy.net.addresses import Address
+from mizzen.proxy.overload.manager import Overload
 from mizzen.proxy.stats.matcher import StatsMatcher
 from mizzen.proxy.stats.prometheus import Tags
 from mizzen.proxy.stats.store import Store
@@ -39,7 +40,6 @@ from mizzen.proxy.xds.secrets import Secrets
 
 log = logging.getLogger("envoy.main")
 SWEEP_S = 0.01
-CONNECTIONS = "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig"
 SERVER_COUNTERS = [
     "debug_assertion_failures",
     "dropped_stat_flushes",
@@ -120,6 +120,8 @@ class Server:
         self.stopping = asyncio.Event()
         self.changed = asyncio.Event()
         self.initial_clusters = asyncio.Event()
+        self.overload: Overload | None = None
+        self.overloaded = False  # whether there is anything to ask `overload`
         self._read_bootstrap()
         self.xds = Xds(self)
         self.clusters = Clusters(self)
@@ -151,11 +153,10 @@ class Server:
                 raise Unsupported(f"Bootstrap.layered_runtime.{kind}")
         limit = self.runtime.get("overload.global_downstream_max_connections")
         self.max_connections = int(limit) if isinstance(limit, (int, float)) else 0
-        for monitor in bootstrap.overload_manager.resource_monitors:
-            kind, config = typed(monitor.typed_config, monitor.name)
-            if kind != CONNECTIONS:
-                raise Unsupported(f"Bootstrap.overload_manager.resource_monitors {monitor.name} ({kind})")
-            self.max_connections = int(config.max_active_downstream_connections)
+        if bootstrap.HasField("overload_manager"):
+            self.overload = Overload(self, bootstrap.overload_manager)
+            if self.overload.max_connections is not None:
+                self.max_connections = self.overload.max_connections
 
     def node_message(self) -> Any:
         """The node as control planes are told of it: the bootstrap's, and what this proxy is and knows."""
@@ -194,7 +195,9 @@ class Server:
         """Whether an answer must end its connection, and says so to health checkers."""
         if self.health_failed and stream.details == "via_upstream":
             stream.response.d["x-envoy-immediate-health-check-fail"] = "true"
-        return self.health_failed or self._drains(stream)
+        if self.health_failed or self._drains(stream):
+            return True
+        return self.overloaded and self.overload is not None and self.overload.ends_connection(stream)
 
     def _drains(self, stream: Any) -> bool:
         """Whether the drain wants this answer to end its connection: by and by over --drain-time-s, or every one."""
@@ -273,6 +276,8 @@ class Server:
         log.info("all dependencies initialized. starting workers")
         if self.restart is not None:
             self.restart.live()
+        if self.overload is not None:
+            self.overload.start()
 
     async def _wait_clusters(self) -> None:
         """Until no cluster is warming; each has its own time limit."""

@@ -67,7 +67,6 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "metadata": _INFORMATION,
     },
     "envoy.config.listener.v3.Listener": {
-        "bypass_overload_manager": "no overload action is taken, and ignore_global_conn_limit is told apart",
         "connection_balance_config": "one worker gets every connection",
         "max_connections_to_accept_per_socket_event": "how many connections one turn of the loop accepts; nobody can see it",
         "metadata": _INFORMATION,

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 ERROR_BODIES: Final = {
     400: "Bad Request",
     426: "Upgrade Required",
+    500: "Internal Server Error",
     431: "Request Header Fields Too Large",
     501: "Not Implemented",
 }
@@ -70,6 +71,10 @@ class H1Server(H1Connection):
             while data:
                 state = self.state
                 if state == READY:
+                    server = self.hcm.server
+                    if server.overloaded and server.overload.aborts_h1(self.conn):
+                        self.hcm.stats.downstream_rq_overload_close += 1
+                        raise CodecError("overload", 500)
                     rest = self._head(data)
                     if rest is None:
                         break
@@ -254,7 +259,8 @@ class H1Server(H1Connection):
     def _refuse(self, error: CodecError) -> None:
         """Answer a message that broke the protocol, and end the connection."""
         hcm = self.hcm
-        hcm.stats.downstream_cx_protocol_error += 1
+        if error.details != "overload":
+            hcm.stats.downstream_cx_protocol_error += 1
         self.state = ENDING
         self.buffer = b""
         stream = self.stream

@@ -187,6 +187,9 @@ class H2Server:
             if app is not None and app.stream is not None and app.stream.router is not None:
                 app.stream.router.flush_request()
         self.flush_out()
+        server = self.hcm.server
+        if server.overloaded and self.requests and not self.closing and server.overload.ends_h2(self.conn):
+            self.drain()
 
     def broken(self, details: str) -> None:
         """The client broke the protocol: every stream fails, the connection ends."""

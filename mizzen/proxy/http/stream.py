@@ -38,6 +38,10 @@ class Stream(ResponseSide):
         if end:
             self.last_downstream_rx = monotonic()
             self.deadline_request = NEVER
+        server = hcm.server
+        if server.overloaded and server.overload.refuses_request(self.conn):
+            self.direct_reply(503, "envoy overloaded", "overload", count="downstream_rq_overload_close")
+            return
         if request.authority is None:
             self.direct_reply(400, "", "missing_host_header", close=True)
             return

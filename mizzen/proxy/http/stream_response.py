@@ -140,7 +140,7 @@ class ResponseSide(StreamInfo):
             else:
                 headers.set("server", hcm.server_name)
         server = hcm.server
-        if (server.draining or server.health_failed) and server.draining_header(self):
+        if (server.draining or server.health_failed or server.overloaded) and server.draining_header(self):
             self.close_after = True
         self.response_started = True
         self.code = headers.status

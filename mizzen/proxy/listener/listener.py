@@ -81,6 +81,7 @@ class ListenerConfig:
             f"{self.stat_prefix}.worker_0", ["downstream_cx_total"], ["downstream_cx_active"]
         )
         self.ssl: Any = None
+        self.bypass_overload: bool = proto.bypass_overload_manager
         self.awaited: list[asyncio.Event] = []  # by filters: what the listener does not open before
         self.use_original_dst = wrapped(proto, "use_original_dst", False)
         self.bind = wrapped(proto, "bind_to_port", True)
@@ -161,6 +162,11 @@ class Accepted:
         peer, local = transport.get_extra_info("peername"), transport.get_extra_info("sockname")
         conn = self.conn = Downstream(from_sockaddr(peer), from_sockaddr(local), listener)
         server = listener.server
+        if server.overloaded and server.overload.rejects(listener):
+            listener.stats.downstream_cx_overload_reject += 1
+            self.listener = None
+            transport.abort()
+            return
         self._count(1)
         if listener.max_connections is not None and listener.stats.downstream_cx_active > int(listener.max_connections):
             listener.stats.downstream_cx_overflow += 1

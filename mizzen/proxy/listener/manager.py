@@ -6,6 +6,7 @@ A listener that cannot be compiled or bound is refused alone; the one that it wo
 from __future__ import annotations
 
 import asyncio
+import socket
 from typing import Any
 
 from mizzen.proxy.config.errors import ConfigError
@@ -24,6 +25,7 @@ class Slot:
         self.servers: list[Any] = []
         self.updated = 0.0
         self.draining = False
+        self.paused = False
 
 
 class Listeners:
@@ -54,7 +56,7 @@ class Listeners:
             ],
         )
         self._addresses: dict[Address, ListenerConfig] = {}
-        self.stopped = False
+        self.stopped = self.paused = False
         self._anonymous = 0
 
     def by_address(self, address: Address) -> ListenerConfig | None:
@@ -108,7 +110,7 @@ class Listeners:
             listener.bind,
         )
         if same and old is not None:
-            slot.sockets, slot.servers = old.sockets, old.servers
+            slot.sockets, slot.servers, slot.paused = old.sockets, old.servers, old.paused
             for server in slot.servers:
                 server.mizzen_slot.listener = listener
             self.drain(old.listener)
@@ -127,7 +129,6 @@ class Listeners:
 
     async def _bind(self, slot: Slot) -> None:
         listener = slot.listener
-        loop = self.server.loop
         reuse = not listener.proto.HasField("enable_reuse_port") or listener.proto.enable_reuse_port.value
         addresses = [listener.address, *listener.extra]
         try:
@@ -135,16 +136,39 @@ class Listeners:
                 sock = self.server.inherited(address) or bound_socket(address, listener, reuse)
                 slot.sockets.append(sock)
                 holder = Holder(listener)
-                if address[1] < 0:
-                    server = await loop.create_unix_server(lambda holder=holder: Accepted(holder), sock=sock)
-                else:
-                    server = await loop.create_server(
-                        lambda holder=holder: Accepted(holder), sock=sock, backlog=listener.backlog
-                    )
+                server = await self._serve(sock, holder)
                 slot.servers.append(Bound(server, holder, from_sockaddr(sock.getsockname())))
         except ConfigError:
             await self._close(slot)
             raise
+        if self.paused:
+            await self._pause(slot)
+
+    async def accepting(self, on: bool) -> None:
+        """Whether listeners take connections; while they do not, clients wait in the sockets' queues."""
+        self.paused = not on
+        for slot in self.slots.values():
+            await (self._resume(slot) if on else self._pause(slot))
+
+    async def _pause(self, slot: Slot) -> None:
+        if slot.paused or not slot.servers or slot.listener.bypass_overload:
+            return
+        slot.paused = True
+        for at, bound in enumerate(slot.servers):
+            slot.sockets[at] = slot.sockets[at].dup()  # closing the loop's server closes its own
+            bound.server.close()
+
+    async def _resume(self, slot: Slot) -> None:
+        if slot.paused:
+            slot.paused = False
+            for bound, sock in zip(slot.servers, slot.sockets, strict=True):
+                bound.server = await self._serve(sock, bound.mizzen_slot)
+
+    async def _serve(self, sock: Any, holder: Holder) -> asyncio.AbstractServer:
+        loop = self.server.loop
+        if sock.family == socket.AF_UNIX:
+            return await loop.create_unix_server(lambda: Accepted(holder), sock=sock)  # type: ignore[no-any-return]
+        return await loop.create_server(lambda: Accepted(holder), sock=sock, backlog=holder.listener.backlog)  # type: ignore[no-any-return]
 
     async def _close(self, slot: Slot) -> None:
         for bound in slot.servers:

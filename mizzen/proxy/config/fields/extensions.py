@@ -183,8 +183,12 @@ EXTENSIONS: dict[str, str] = {
     "envoy.extensions.path.match.uri_template.v3.UriTemplateMatchConfig": "path_template",
     "envoy.extensions.path.rewrite.uri_template.v3.UriTemplateRewriteConfig": "path_template_rewrite",
     "envoy.extensions.request_id.uuid.v3.UuidRequestIdConfig": "pack_trace_reason use_request_id_for_trace_sampling",
+    "envoy.extensions.resource_monitors.cgroup_memory.v3.CgroupMemoryConfig": "max_memory_bytes",
+    "envoy.extensions.resource_monitors.cpu_utilization.v3.CpuUtilizationConfig": "mode",
     "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig":
         "max_active_downstream_connections",
+    "envoy.extensions.resource_monitors.fixed_heap.v3.FixedHeapConfig": "max_heap_size_bytes",
+    "envoy.extensions.resource_monitors.injected_resource.v3.InjectedResourceConfig": "filename",
     "envoy.extensions.retry.priority.previous_priorities.v3.PreviousPrioritiesConfig": "update_frequency",
     "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.StaticConfigResourceDetectorConfig": "attributes",
     "envoy.extensions.transport_sockets.proxy_protocol.v3.ProxyProtocolUpstreamTransport": "config transport_socket",

@@ -146,7 +146,8 @@ RESOURCES: dict[str, str] = {
         "name address additional_addresses stat_prefix filter_chains use_original_dst default_filter_chain "
         "per_connection_buffer_limit_bytes deprecated_v1 listener_filters listener_filters_timeout "
         "continue_on_listener_filters_timeout transparent freebind traffic_direction "
-        "enable_reuse_port access_log tcp_backlog_size bind_to_port ignore_global_conn_limit",
+        "enable_reuse_port access_log tcp_backlog_size bind_to_port ignore_global_conn_limit "
+        "bypass_overload_manager",
     "envoy.config.listener.v3.Listener.DeprecatedV1": "bind_to_port",
     "envoy.config.listener.v3.ListenerFilter": "name typed_config filter_disabled",
     "envoy.config.listener.v3.ListenerFilterChainMatchPredicate":
@@ -156,8 +157,15 @@ RESOURCES: dict[str, str] = {
     "envoy.config.metrics.v3.StatsConfig": "stats_tags use_all_default_tags stats_matcher histogram_bucket_settings",
     "envoy.config.metrics.v3.StatsMatcher": "reject_all exclusion_list inclusion_list",
     "envoy.config.metrics.v3.TagSpecifier": "tag_name regex fixed_value",
-    "envoy.config.overload.v3.OverloadManager": "resource_monitors",
+    "envoy.config.overload.v3.LoadShedPoint": "name triggers",
+    "envoy.config.overload.v3.OverloadAction": "name triggers typed_config",
+    "envoy.config.overload.v3.OverloadManager": "refresh_interval resource_monitors actions loadshed_points",
     "envoy.config.overload.v3.ResourceMonitor": "name typed_config",
+    "envoy.config.overload.v3.ScaleTimersOverloadActionConfig": "timer_scale_factors",
+    "envoy.config.overload.v3.ScaleTimersOverloadActionConfig.ScaleTimer": "timer min_timeout min_scale",
+    "envoy.config.overload.v3.ScaledTrigger": "scaling_threshold saturation_threshold",
+    "envoy.config.overload.v3.ThresholdTrigger": "value",
+    "envoy.config.overload.v3.Trigger": "name threshold scaled",
     "envoy.config.ratelimit.v3.RateLimitServiceConfig": "grpc_service transport_api_version",
     "envoy.config.rbac.v3.Action": "name action",
     "envoy.config.rbac.v3.Permission":
