@@ -91,7 +91,7 @@ class ServerStream(Codec):
     def writable(self) -> None:
         if self.response_paused and self.wire.queued < HIGH_WATER // 2:
             self.response_paused = False
-            if self.stream is not None and self.stream.router is not None:
+            if not self.connection.write_paused and self.stream is not None and self.stream.router is not None:
                 self.stream.router.resume_response()
 
     def flush(self) -> None:
@@ -266,7 +266,9 @@ class H2Server:
     def _routers(self, what: str) -> None:
         for wire in list(self.h2.streams.values()):
             app = wire.app
-            if app is not None and app.stream is not None and app.stream.router is not None:
+            if app is None or app.response_paused:
+                continue  # its own window is what it waits for
+            if app.stream is not None and app.stream.router is not None:
                 getattr(app.stream.router, what)()
 
     # --- frames ---

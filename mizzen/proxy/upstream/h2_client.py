@@ -120,6 +120,7 @@ class H2Client:
         self.going_away = False
         self.scheduled = False
         self.processing = False
+        self.write_paused = False
         self.timer: Any = None
         self.ping: Any = None
         self.ping_interval = 0.0
@@ -229,14 +230,16 @@ class H2Client:
         self.h2.streams.clear()
 
     def pause_writing(self) -> None:
+        self.write_paused = True
         self._requests("pause_request")
 
     def resume_writing(self) -> None:
+        self.write_paused = False
         self._requests("resume_request")
 
     def _requests(self, what: str) -> None:
         for wire in list(self.h2.streams.values()):
-            if wire.app is not None and wire.app.up is not None:
+            if wire.app is not None and wire.app.up is not None and not wire.app.request_paused:
                 getattr(wire.app.up, what)()
 
     def _ping(self) -> None:
@@ -337,7 +340,7 @@ class H2Client:
         app = wire.app
         if app is not None and app.request_paused and wire.queued < HIGH_WATER // 2:
             app.request_paused = False
-            if app.up is not None:
+            if app.up is not None and not self.write_paused:
                 app.up.resume_request()
 
     # --- the end ---
