@@ -118,7 +118,8 @@ class Maglev(Hashed):
         entries: list[list[Any]] = []
         for host, weight in zip(self._hosts, self._weights, strict=True):
             key = hash_key(host, self.by_hostname)
-            entries.append([host, xxhash64(key) % size, xxhash64(key, 1) % (size - 1) + 1, weight, 0.0])
+            entries.append([host, xxhash64(key) % size, xxhash64(key, 1) % (size - 1) + 1, weight, 0.0, key])
+        entries.sort(key=lambda entry: entry[5])  # the table is the same in whatever order hosts came
         table: list[Any] = [None] * size
         heaviest = max(self._weights)
         left, iteration = size, 0
