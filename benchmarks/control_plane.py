@@ -24,7 +24,7 @@ from pathlib import Path
 import yaml
 
 from mizzen.kube import ApiError, Client, Resource, load
-from mizzen.kube.resource import CUSTOM_RESOURCE_DEFINITIONS
+from mizzen.kube.resource import CUSTOM_RESOURCE_DEFINITIONS, NAMESPACES
 
 YARDSTICK = Path(__file__).parent / "yardstick" / "control_plane.py"
 CRDS = Path(__file__).parents[1] / "mizzen" / "api" / "crd"
@@ -86,8 +86,9 @@ def start_api_server(folder: Path) -> tuple[subprocess.Popen[bytes], Path]:
 
 
 async def install_crds(kubeconfig: Path) -> None:
-    """The CRDs of Istio's kinds, until each is served."""
+    """The CRDs of Istio's kinds, until each is served, and the namespace where istiod keeps its own objects."""
     async with Client(load(kubeconfig)) as client:
+        await client.create(NAMESPACES, {"metadata": {"name": "istio-system"}})
         for file in sorted(CRDS.glob("*.istio.io_*.yaml")):
             crd = yaml.safe_load(file.read_text())
             await client.create(CUSTOM_RESOURCE_DEFINITIONS, crd)
