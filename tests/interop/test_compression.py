@@ -28,6 +28,7 @@ PACK = {"gzip": lambda data: gzip.compress(data, mtime=0), "br": brotli.compress
 ACCEPTED = [
     None, "gzip", "br", "zstd", "gzip, br, zstd", "br;q=0.5, gzip;q=0.4", "*", "identity", "br;q=0", "deflate",
     "br;q=x", "zstd, *;q=0.1", "identity;q=1, br;q=0.5", "gzip;q=0.9,zstd;q=0.9", "", "*;q=0", "identity;q=0",
+    "GZIP", "gzip;q=0, *", ",", "gzip;level=1", "*;q=0.1, zstd;q=0.05", "gzip;q=0, br;q=0, zstd;q=0", "gzip;q=0, identity",
 ]  # fmt: skip
 
 

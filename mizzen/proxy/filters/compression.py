@@ -38,17 +38,16 @@ def accepted(text: str) -> list[tuple[str, float]]:
     """Codings of an Accept-Encoding header with their weights; one whose weight is no number is left out."""
     out: list[tuple[str, float]] = []
     for part in text.split(","):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
+        name, _, parameter = part.partition(";")
+        key, _, value = parameter.partition("=")
         weight = 1.0
-        for parameter in parameters:
-            key, _, value = parameter.partition("=")
-            if key.strip() == "q":
-                try:
-                    weight = float(value)
-                except ValueError:
-                    weight = -1.0
+        if key.strip().lower() == "q":
+            try:
+                weight = float(value)
+            except ValueError:
+                weight = -1.0
         if weight >= 0:
-            out.append((name, weight))
+            out.append((name.strip(), weight))
     return out
 
 
@@ -58,8 +57,14 @@ def choice(text: str, filters: list[Compressor], kind: str | None) -> tuple[str,
     for place, each in enumerate(filters):
         if kind is None or kind in each.types:
             allowed.setdefault(each.library.coding, (place, each))
+    weights = accepted(text)
+    for name, weight in weights:
+        if weight == 0:
+            allowed.pop(name, None)
+    if not allowed:
+        return "identity", "header_not_valid"
     chosen, best = "identity", -1.0
-    for name, weight in accepted(text):
+    for name, weight in weights:
         if name not in allowed and name not in ("identity", "*"):
             continue
         first = weight == best and name in allowed and chosen in allowed and allowed[name][1].choose_first
@@ -68,7 +73,7 @@ def choice(text: str, filters: list[Compressor], kind: str | None) -> tuple[str,
     if best <= 0:
         return "identity", "header_not_valid"
     if chosen == "*":
-        return (next(iter(allowed)) if allowed else "identity"), "header_wildcard"
+        return next(iter(allowed)), "header_wildcard"
     return chosen, "header_identity" if chosen == "identity" else "header_compressor_used"
 
 
