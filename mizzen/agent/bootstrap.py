@@ -94,9 +94,9 @@ def bootstrap(
     tracing = tracer(config, host_ip)
     if tracing is not None:
         result["tracing"] = {"http": tracing[2]}
-    statsd = config.get("statsdUdpAddress")
-    if statsd:
-        result["stats_sinks"] = [statsd_sink(expand(statsd, host_ip))]
+    sinks = stats_sinks(config, host_ip)
+    if sinks:
+        result["stats_sinks"] = sinks
     return result
 
 
@@ -238,6 +238,21 @@ def internal_listener() -> Json:
             "value": {"buffer_size_kb": 64},
         },
     }
+
+
+def stats_sinks(config: Mapping[str, Any], host_ip: str) -> list[Json]:
+    """Where ProxyConfig wants statistics: the metrics service's cluster, a StatsD daemon."""
+    out = []
+    if (config.get("envoyMetricsService") or {}).get("address"):
+        service = {
+            "@type": "type.googleapis.com/envoy.config.metrics.v3.MetricsServiceConfig",
+            "transport_api_version": "V3",
+            "grpc_service": {"envoy_grpc": {"cluster_name": "envoy_metrics_service"}},
+        }
+        out.append({"name": "envoy.metrics_service", "typed_config": service})
+    if config.get("statsdUdpAddress"):
+        out.append(statsd_sink(expand(config["statsdUdpAddress"], host_ip)))
+    return out
 
 
 def statsd_sink(address: str) -> Json:

@@ -31,6 +31,7 @@ from mizzen.proxy.listener.manager import Listeners
 from mizzen.proxy.log_format import Lines, configured
 from mizzen.proxy.net.addresses import Address
 from mizzen.proxy.overload.manager import Overload
+from mizzen.proxy.stats.flush import Flusher
 from mizzen.proxy.stats.matcher import StatsMatcher
 from mizzen.proxy.stats.prometheus import Tags
 from mizzen.proxy.stats.store import Store
@@ -106,9 +107,8 @@ class Server:
         self.log_lines: Lines | None = None  # how the process is to write its log, where the bootstrap says so
         self.tracers: dict[bytes, Any] = {}  # by their configuration
         self.logs = Logs(loop, options.file_flush_s, options.file_flush_bytes)
-        self.log_streams: WeakValueDictionary[tuple[str, bytes], Any] = (
-            WeakValueDictionary()
-        )  # by kind and configuration
+        # access loggers' streams by kind and configuration
+        self.log_streams: WeakValueDictionary[tuple[str, bytes], Any] = WeakValueDictionary()
         self.runtime: dict[str, Any] = {}
         self.runtime_layers: list[tuple[str, dict[str, Any]]] = []
         self.secrets = Secrets(self)
@@ -126,6 +126,7 @@ class Server:
         self.xds = Xds(self)
         self.clusters = Clusters(self)
         self.listeners = Listeners(self)
+        self.flusher = Flusher(self)
         self.admin: Admin | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
         self.restart = HotRestart(self, options.hot_restart) if options.hot_restart is not None else None
@@ -268,6 +269,7 @@ class Server:
         self.state = LIVE
         self.group.state = LIVE
         self.group.live = 1
+        self.flusher.start()
         self.listeners.stats.workers_started = 1
         self.group.initialization_time_ms.record((time.time() - self.started) * 1000)
         gc.collect()
@@ -308,6 +310,7 @@ class Server:
         """Stop listening, let what is under way end for a moment, go."""
         if self.restart is not None:
             self.restart.close()
+        self.flusher.flush()
         await self.listeners.stop()
         await self.xds.stop()
         for task in list(self.tasks):

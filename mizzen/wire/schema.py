@@ -80,7 +80,9 @@ def _add_field(message: Any, line: str, full_name: str, package: str, enums: set
     else:
         field.type = _FIELD.TYPE_ENUM if kind in enums else _FIELD.TYPE_MESSAGE
         field.type_name = (
-            f".{kind}" if kind.startswith(("google.", "envoy.", "xds.", "udpa.")) else f".{package}.{kind}"
+            f".{kind}"
+            if kind.startswith(("google.", "envoy.", "xds.", "udpa.", "io.prometheus."))
+            else f".{package}.{kind}"
         )
 
 

@@ -18,6 +18,8 @@ KINDS = {"All": None, "Counters": COUNTER, "Gauges": GAUGE, "Histograms": HISTOG
 def selected(server: Server, query: dict[str, str]) -> list[Stat] | Answer:
     """The statistics that a query asks for, or why it cannot be answered."""
     server.refresh_gauges()
+    if server.flusher.on_admin:
+        server.flusher.flush()
     stats = server.stats.all()
     pattern = None
     if "filter" in query:

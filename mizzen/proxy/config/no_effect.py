@@ -17,7 +17,6 @@ NO_EFFECT: dict[str, dict[str, str]] = {
     },
     "envoy.config.bootstrap.v3.Bootstrap": {
         "deferred_stat_options": "when a statistic's memory is taken; nobody can see it",
-        "stats_flush_interval": "nothing is flushed: stats_sinks are refused",
     },
     "envoy.config.bootstrap.v3.Admin": {
         "profile_path": "where Envoy's own CPU profiler writes; /cpuprofiler answers that there is none",

@@ -6,17 +6,27 @@ that names and the admin pages know no difference. Not here: everything that is 
 
 from __future__ import annotations
 
+_keeping = False
+MAX_KEPT = 100_000
+
+
+def keep_observations() -> None:
+    """From now on histograms keep what they fold until it is taken, for sinks that want every observation."""
+    global _keeping
+    _keeping = True
+
 
 class Histogram:
     """Observations in log-linear bins of two significant digits, as Envoy's circllhist keeps them."""
 
-    __slots__ = ("bins", "count", "interval", "interval_bins", "interval_seen", "pending", "total")
+    __slots__ = ("bins", "count", "interval", "interval_bins", "interval_seen", "kept", "pending", "total")
 
     def __init__(self) -> None:
         self.pending: list[float] = []  # the data path appends here
         self.bins: dict[float, int] = {}
         self.interval_bins: dict[float, int] = {}
         self.interval_seen: dict[float, int] = {}
+        self.kept: list[float] = []
         self.count = 0
         self.total = 0.0
 
@@ -29,12 +39,19 @@ class Histogram:
         """Take in what was recorded since the last time."""
         pending = self.pending[:]
         self.pending.clear()
+        if _keeping and len(self.kept) < MAX_KEPT:
+            self.kept += pending
         for value in pending:
             key = bin_of(value)
             self.bins[key] = self.bins.get(key, 0) + 1
             self.interval_bins[key] = self.interval_bins.get(key, 0) + 1
             self.total += value
         self.count += len(pending)
+
+    def take(self) -> list[float]:
+        """What was observed since the last time, where sinks want it."""
+        out, self.kept = self.kept, []
+        return out
 
     def new_interval(self) -> None:
         """What the admin page calls the last interval is what came between two of these."""

@@ -22,7 +22,7 @@ RESOURCES: dict[str, str] = {
     "envoy.config.bootstrap.v3.Admin": "access_log address",
     "envoy.config.bootstrap.v3.Bootstrap":
         "node static_resources dynamic_resources stats_config layered_runtime admin overload_manager "
-        "application_log_config tracing",
+        "application_log_config tracing stats_sinks stats_flush_interval stats_flush_on_admin",
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig": "log_format",
     "envoy.config.bootstrap.v3.Bootstrap.ApplicationLogConfig.LogFormat": "json_format text_format",
     "envoy.config.bootstrap.v3.Bootstrap.DynamicResources": "lds_config cds_config ads_config",
@@ -157,6 +157,11 @@ RESOURCES: dict[str, str] = {
     "envoy.config.metrics.v3.StatsConfig": "stats_tags use_all_default_tags stats_matcher histogram_bucket_settings",
     "envoy.config.metrics.v3.StatsMatcher": "reject_all exclusion_list inclusion_list",
     "envoy.config.metrics.v3.TagSpecifier": "tag_name regex fixed_value",
+    "envoy.config.metrics.v3.DogStatsdSink": "address prefix max_bytes_per_datagram",
+    "envoy.config.metrics.v3.MetricsServiceConfig":
+        "grpc_service transport_api_version report_counters_as_deltas emit_tags_as_labels histogram_emit_mode batch_size",
+    "envoy.config.metrics.v3.StatsSink": "name typed_config",
+    "envoy.config.metrics.v3.StatsdSink": "address tcp_cluster_name prefix",
     "envoy.config.overload.v3.LoadShedPoint": "name triggers",
     "envoy.config.overload.v3.OverloadAction": "name triggers typed_config",
     "envoy.config.overload.v3.OverloadManager": "refresh_interval resource_monitors actions loadshed_points",
