@@ -14,12 +14,15 @@ from envoy.extensions.access_loggers.stream.v3 import stream_pb2
 
 from mizzen.proxy.accesslog.format import DEFAULT, TextFormat, json_format, substitution_format, text_format
 from mizzen.proxy.accesslog.grpc import grpc_number
+from mizzen.proxy.codec.headers import RequestHeaders
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import header_matcher, metadata_matcher, runtime_number
 from mizzen.proxy.config.values import fraction, unpack
 from mizzen.proxy.http.info import FLAG_BY_NAME, StreamInfo
 from mizzen.wire.grpc_status import FROM_HTTP
 
+DOWNSTREAM_END: Final = 6  # AccessLogType
+TCP_CONNECTION_END: Final = 3
 LogFilter = Callable[[StreamInfo], bool]
 
 
@@ -137,7 +140,7 @@ def _grpc(message: Any, server: Any) -> LogFilter:
     def test(info: StreamInfo) -> bool:
         number = grpc_number(info)
         if number is None:
-            number = FROM_HTTP.get(info.code, 0 if info.code == 200 else 2)
+            number = FROM_HTTP.get(info.code, 2)
         return bool((number in statuses) != exclude)
 
     return test
@@ -155,7 +158,8 @@ def _any(message: Any, server: Any) -> LogFilter:
 
 def _header(message: Any, server: Any) -> LogFilter:
     test = header_matcher(message.header)
-    return lambda info: info.request is not None and test(info.request)
+    none = RequestHeaders("", "", None, {}, None, "")  # of a session
+    return lambda info: test(none if info.request is None else info.request)
 
 
 def _metadata(message: Any, server: Any) -> LogFilter:
@@ -183,8 +187,9 @@ def _traceable(message: Any, server: Any) -> LogFilter:
 
 
 def _log_type(message: Any, server: Any) -> LogFilter:
-    downstream_end = 7 in message.types or 2 in message.types
-    return lambda info: downstream_end != message.exclude
+    exclude: bool = message.exclude
+    of_requests, of_sessions = DOWNSTREAM_END in message.types, TCP_CONNECTION_END in message.types
+    return lambda info: (of_requests if info.request is not None or info.protocol else of_sessions) != exclude
 
 
 FILTERS: Final[dict[str, Callable[[Any, Any], LogFilter]]] = {
@@ -206,12 +211,19 @@ FILTERS: Final[dict[str, Callable[[Any, Any], LogFilter]]] = {
 def log_filter(message: Any, server: Any) -> LogFilter:
     """The predicate of an AccessLogFilter."""
     kind = message.WhichOneof("filter_specifier")
-    if kind == "extension_filter" and message.extension_filter.typed_config.type_url.endswith("ExpressionFilter"):
-        return cel_filter(message.extension_filter.typed_config)
+    if kind == "extension_filter":
+        return extension_filter(message.extension_filter)
     if kind not in FILTERS:
         raise Unsupported(f"AccessLogFilter.{kind}")
     return FILTERS[kind](getattr(message, kind), server)
 
 
-def cel_filter(any_message: Any) -> LogFilter:
-    raise Unsupported("AccessLogFilter.extension_filter ExpressionFilter")
+def extension_filter(message: Any) -> LogFilter:
+    from mizzen.proxy.filters.registry import typed as typed_message
+
+    kind, config = typed_message(message.typed_config, message.name)
+    if not kind.endswith(".ExpressionFilter"):
+        raise Unsupported(f"AccessLogFilter.extension_filter {message.name} ({kind})")
+    from mizzen.proxy.accesslog.cel import expression_filter
+
+    return expression_filter(config)

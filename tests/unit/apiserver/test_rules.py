@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from mizzen.cel import CompileError, EvaluationError, compile_expression
 from mizzen.runtime.apiserver import names
-from mizzen.runtime.apiserver.cel import CompileError, EvaluationError, compile_expression
 from mizzen.runtime.apiserver.errors import StatusError
 from mizzen.runtime.apiserver.patching import managed
 from mizzen.runtime.apiserver.patching.jsonpatch import PatchFailed, json_patch, merge_patch

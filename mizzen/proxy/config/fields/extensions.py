@@ -5,6 +5,7 @@ from __future__ import annotations
 # fmt: off
 EXTENSIONS: dict[str, str] = {
     "envoy.extensions.access_loggers.file.v3.FileAccessLog": "path format json_format typed_json_format log_format",
+    "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter": "expression",
     "envoy.extensions.access_loggers.grpc.v3.CommonGrpcAccessLogConfig":
         "log_name grpc_service transport_api_version buffer_flush_interval buffer_size_bytes "
         "filter_state_objects_to_log custom_tags",

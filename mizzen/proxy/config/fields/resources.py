@@ -7,13 +7,14 @@ RESOURCES: dict[str, str] = {
     "envoy.config.accesslog.v3.AccessLog": "name filter typed_config",
     "envoy.config.accesslog.v3.AccessLogFilter":
         "status_code_filter duration_filter not_health_check_filter traceable_filter runtime_filter and_filter "
-        "or_filter header_filter response_flag_filter grpc_status_filter metadata_filter log_type_filter",
+        "or_filter header_filter response_flag_filter grpc_status_filter metadata_filter log_type_filter extension_filter",
     "envoy.config.accesslog.v3.AndFilter": "filters",
     "envoy.config.accesslog.v3.ComparisonFilter": "op value",
     "envoy.config.accesslog.v3.DurationFilter": "comparison",
+    "envoy.config.accesslog.v3.ExtensionFilter": "name typed_config",
     "envoy.config.accesslog.v3.GrpcStatusFilter": "statuses exclude",
     "envoy.config.accesslog.v3.HeaderFilter": "header",
-    "envoy.config.accesslog.v3.LogTypeFilter": "types",
+    "envoy.config.accesslog.v3.LogTypeFilter": "types exclude",
     "envoy.config.accesslog.v3.MetadataFilter": "matcher match_if_key_not_found",
     "envoy.config.accesslog.v3.OrFilter": "filters",
     "envoy.config.accesslog.v3.ResponseFlagFilter": "flags",

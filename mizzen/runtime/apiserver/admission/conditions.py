@@ -8,8 +8,9 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
-from ..cel import CompileError, EvaluationError, Program, compile_expression
-from ..cel.evaluate import Lazy
+from mizzen.cel import CompileError, EvaluationError, Program, compile_expression
+from mizzen.cel.evaluate import Lazy
+
 from ..context import User
 from .base import Write
 

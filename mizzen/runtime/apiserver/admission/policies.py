@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import msgspec
 
-from ..cel import CompileError, EvaluationError
-from ..cel.evaluate import Lazy
+from mizzen.cel import CompileError, EvaluationError
+from mizzen.cel.evaluate import Lazy
+
 from ..errors import StatusError
 from ..patching import typed
 from ..patching.jsonpatch import PatchFailed, json_patch

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from ..cel import CompileError, EvaluationError, Program, compile_expression
-from ..cel.values import NOTHING, Optional, duration, timestamp
+from mizzen.cel import CompileError, EvaluationError, Program, compile_expression
+from mizzen.cel.values import NOTHING, Optional, duration, timestamp
+
 from ..errors import OMIT, Problem, invalid, show
 
 Schema = dict[str, Any]

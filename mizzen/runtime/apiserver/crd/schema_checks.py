@@ -11,7 +11,8 @@ from typing import Any
 
 import re2
 
-from ..cel import CompileError, compile_expression
+from mizzen.cel import CompileError, compile_expression
+
 from ..errors import Problem, forbidden_field, invalid, required, unsupported
 from .schema import Validation, list_problems
 

@@ -7,7 +7,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from ..cel import CompileError, compile_expression
+from mizzen.cel import CompileError, compile_expression
+
 from ..errors import Problem, duplicate, forbidden_field, invalid, required, unsupported
 from ..names import qualified_name, subdomain
 from .base import Object, Strategy, WithStatus

@@ -9,41 +9,24 @@ import re
 from datetime import UTC, datetime
 from fractions import Fraction
 
-_QUANTITY = re.compile(r"^([+-]?)(\d+(?:\.\d*)?|\.\d+)(Ki|Mi|Gi|Ti|Pi|Ei|n|u|m|k|M|G|T|P|E|[eE][+-]?\d+)?\Z")
-_BINARY = {"Ki": 1, "Mi": 2, "Gi": 3, "Ti": 4, "Pi": 5, "Ei": 6}
-_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
-_DECIMAL_NAMES = {power: name for name, power in _DECIMAL.items()}
-_BINARY_NAMES = {power: name for name, power in _BINARY.items()}
+from mizzen.cel.quantity import BINARY, DECIMAL, QUANTITY
+from mizzen.cel.quantity import quantity as quantity
+
+_DECIMAL_NAMES = {power: name for name, power in DECIMAL.items()}
+_BINARY_NAMES = {power: name for name, power in BINARY.items()}
 _NANO = Fraction(1, 10**9)
-
-
-def quantity(text: str | int | float) -> Fraction:
-    """The amount that a quantity means. Raises ValueError with Kubernetes' words."""
-    found = _QUANTITY.match(str(text))
-    if not found:
-        raise ValueError("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'")
-    value = Fraction(found[2]) * _unit(found[3] or "")
-    return -value if found[1] == "-" else value
-
-
-def _unit(suffix: str) -> Fraction:
-    if suffix in _BINARY:
-        return Fraction(1024 ** _BINARY[suffix])
-    if suffix in _DECIMAL:
-        return Fraction(10) ** _DECIMAL[suffix]
-    return Fraction(10) ** int(suffix[1:])
 
 
 def canonical_quantity(text: str | int | float) -> str:
     """The quantity as Kubernetes writes it back: largest suffix that leaves an integer, 9 decimals at most (rounded up)."""
     text = str(text)
     value = quantity(text)
-    suffix = (_QUANTITY.match(text) or [None] * 4)[3] or ""
+    suffix = (QUANTITY.match(text) or [None] * 4)[3] or ""
     units = -((-value) // _NANO)  # rounded up to whole nanos
     value = units * _NANO
-    if suffix in _BINARY and value.denominator == 1 and abs(value) >= 1024:
+    if suffix in BINARY and value.denominator == 1 and abs(value) >= 1024:
         return _scaled(int(value), 1024, 6, _BINARY_NAMES)
-    if suffix in _BINARY and value.denominator == 1:
+    if suffix in BINARY and value.denominator == 1:
         return str(int(value))
     if suffix[:1] in ("e", "E") and len(suffix) > 1:
         return _exponent(value)

@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import re2
 
-from ..schema.scalars import quantity as parse_quantity
+from .quantity import quantity as parse_quantity
 from .values import NOTHING, EvaluationError, Optional, Quantity, Semver, Uint, Url, duration, timestamp, type_name
 
 
