@@ -23,7 +23,6 @@ from mizzen.proxy.codec.h2_frames import (
     FRAME_SIZE_ERROR,
     HAS_PRIORITY,
     HEADERS,
-    MAX_EMPTY,
     PADDED,
     PROTOCOL_ERROR,
     REFUSED_STREAM,
@@ -126,9 +125,7 @@ class H2(Control):
                 self.consumed(stream, size - len(body))
         end = bool(flags & END_STREAM)
         if not body and not end:
-            self.empty += 1
-            if self.empty > MAX_EMPTY:
-                raise Broken(ENHANCE_YOUR_CALM, "http2.inbound_empty_frames_flood")
+            self._empty()
             return
         self.empty = 0
         stream.received += len(body)
@@ -140,6 +137,12 @@ class H2(Control):
             if stream.closed_local:
                 self._forget(stream)
         self.handler.h2_data(stream, body, end)
+
+    def _empty(self) -> None:
+        """A frame of a message with nothing in it, which does not end the stream."""
+        self.empty += 1
+        if self.empty > self.limits.empty_frames:
+            raise Broken(ENHANCE_YOUR_CALM, "http2.inbound_empty_frames_flood")
 
     def _closed_frame(self, number: int) -> None:
         """DATA or HEADERS on a stream that is over: the peer may not have known yet."""
@@ -157,6 +160,10 @@ class H2(Control):
                 raise Broken(PROTOCOL_ERROR)
             body = body[5:]
         end = bool(flags & END_STREAM)
+        if body or end:
+            self.empty = 0
+        else:
+            self._empty()
         if flags & END_HEADERS:
             self._block(number, body, end)
             return
@@ -171,11 +178,15 @@ class H2(Control):
     def _continuation(self, number: int, flags: int, body: bytes) -> None:
         if self.block is None:
             raise Broken(PROTOCOL_ERROR)
+        if body:
+            self.empty = 0
+        else:
+            self._empty()
         self.block.append(body)
         self.block_size += len(body)
         self.block_frames += 1
         if self.block_size > self.max_list + FRAME or self.block_frames > 64:
-            raise Broken(ENHANCE_YOUR_CALM, "http2.continuation_flood")
+            raise Broken(ENHANCE_YOUR_CALM, "http2.too_large_headers")
         if flags & END_HEADERS:
             block, self.block = b"".join(self.block), None
             self._block(number, block, self.block_end)
@@ -222,6 +233,8 @@ class H2(Control):
             raise Broken(STREAM_CLOSED)
         self.last_peer = number
         self.opened += 1
+        if self.held and self.outbound + len(self.out) > self.limits.outbound_frames:
+            raise Broken(ENHANCE_YOUR_CALM, "http2.outbound_flood")
         stream = H2Stream(number, self.peer_window, self.stream_window)
         if self.goaway_sent or len(self.streams) >= self.max_streams or not self.handler.h2_new(stream):
             self._control_answer()

@@ -17,9 +17,7 @@ from mizzen.proxy.codec.h2_frames import (
     FRAME_SIZE_ERROR,
     GOAWAY,
     INITIAL_WINDOW,
-    MAX_CONTROL,
     MAX_FRAME,
-    MAX_RESETS,
     MAX_STREAMS,
     MAX_WINDOW,
     PING,
@@ -41,7 +39,7 @@ class Control(Sending):
 
     def _control_answer(self) -> None:
         self.control += 1
-        if self.control > MAX_CONTROL:
+        if self.control > self.limits.outbound_control:
             raise Broken(ENHANCE_YOUR_CALM, "http2.outbound_control_flood")
 
     def _stream_error(self, stream: H2Stream, code: int) -> None:
@@ -57,7 +55,7 @@ class Control(Sending):
         if int.from_bytes(body[:4], "big") & 0x7FFFFFFF == number:
             raise Broken(PROTOCOL_ERROR)
         self.priorities += 1
-        if self.priorities > 100 * (1 + self.opened):
+        if self.priorities > self.limits.priorities * (1 + self.opened):
             raise Broken(ENHANCE_YOUR_CALM, "http2.inbound_priority_frames_flood")
 
     def _rst(self, number: int, flags: int, body: bytes) -> None:
@@ -68,10 +66,6 @@ class Control(Sending):
         stream = self.streams.get(number)
         if stream is None:
             return
-        if not self.client:
-            self.resets += 1
-            if self.resets > MAX_RESETS and self.resets * 2 > self.opened:
-                raise Broken(ENHANCE_YOUR_CALM, "http2.too_many_premature_resets")
         self._forget(stream)
         stream.closed_local = stream.closed_remote = True
         self.handler.h2_reset(stream, int.from_bytes(body, "big"))
@@ -142,6 +136,9 @@ class Control(Sending):
     def _window(self, number: int, flags: int, body: bytes) -> None:
         if len(body) != 4:
             raise Broken(FRAME_SIZE_ERROR)
+        self.window_updates += 1
+        if self.window_updates > 5 + 2 * (self.opened + self.limits.window_updates * self.data_sent):
+            raise Broken(ENHANCE_YOUR_CALM, "http2.inbound_window_update_frames_flood")
         step = int.from_bytes(body, "big") & 0x7FFFFFFF
         if not number:
             if not step:

@@ -5,7 +5,9 @@ Source: RFC 9113, sections 4, 6 and 7.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
+
+from mizzen.proxy.config.errors import ConfigError
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA: Final = 0
@@ -46,9 +48,29 @@ MAX_LIST: Final = 6
 ENABLE_CONNECT: Final = 8
 MAX_WINDOW: Final = 2**31 - 1
 FRAME: Final = 16384
-MAX_CONTROL: Final = 1000  # answers to control frames that may wait unsent, as Envoy's
-MAX_EMPTY: Final = 100  # empty frames in a row
-MAX_RESETS: Final = 500  # resets of fresh streams by a client before it is cut off
+
+
+class Limits:
+    """What a peer may do before the connection is ended as a flood: Http2ProtocolOptions, with Envoy's defaults."""
+
+    def __init__(self, options: Any = None) -> None:
+        self.outbound_frames = _option(options, "max_outbound_frames", 10_000)
+        self.outbound_control = _option(options, "max_outbound_control_frames", 1_000)
+        self.empty_frames = _option(options, "max_consecutive_inbound_frames_with_empty_payload", 1, 0)
+        self.priorities = _option(options, "max_inbound_priority_frames_per_stream", 100, 0)
+        self.window_updates = _option(options, "max_inbound_window_update_frames_per_data_frame_sent", 10)
+
+
+def _option(options: Any, name: str, default: int, least: int = 1) -> int:
+    if options is None or not options.HasField(name):
+        return default
+    value = int(getattr(options, name).value)
+    if value < least:
+        camel = "".join(word.capitalize() for word in name.split("_"))
+        raise ConfigError(
+            f"Http2ProtocolOptionsValidationError.{camel}: value must be greater than or equal to {least}"
+        )
+    return value
 
 
 class Broken(Exception):

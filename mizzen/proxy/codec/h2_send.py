@@ -27,6 +27,7 @@ from mizzen.proxy.codec.h2_frames import (
     RST_STREAM,
     SETTINGS,
     WINDOW_UPDATE,
+    Limits,
 )
 from mizzen.proxy.codec.h2_stream import H2Stream
 from mizzen.proxy.codec.hpack import Decoder, Encoder
@@ -44,7 +45,9 @@ class Sending:
         max_streams: int = 1024,
         max_list: int = 60 * 1024,
         connect: bool = True,
+        limits: Limits | None = None,
     ) -> None:
+        self.limits = limits if limits is not None else Limits()
         self.handler = handler
         self.client = client
         self.out: list[bytes] = []
@@ -74,7 +77,10 @@ class Sending:
         self.got_settings = False
         self.control = 0
         self.empty = 0
-        self.resets = 0
+        self.held = False  # the peer does not read: nothing of what is taken has left
+        self.outbound = 0  # frames taken while held
+        self.data_sent = 0
+        self.window_updates = 0
         self.opened = 0
         self.priorities = 0
         self.goaway_sent = False
@@ -103,13 +109,17 @@ class Sending:
         if not out:
             return b""
         self.out = []
-        self.control = 0
+        if self.held:
+            self.outbound += len(out)
+        else:
+            self.control = self.outbound = 0
         return out[0] if len(out) == 1 else b"".join(out)
 
     def open(self) -> H2Stream:
         """A new stream of ours."""
         number = self.next_id
         self.next_id += 2
+        self.opened += 1
         stream = self.streams[number] = H2Stream(number, self.peer_window, self.stream_window)
         return stream
 
@@ -144,6 +154,7 @@ class Sending:
                 return
             stream.send_window -= size
             self.send_window -= size
+            self.data_sent += 1
             head = size.to_bytes(3, "big") + (b"\x00\x01" if end else b"\x00\x00") + stream.id.to_bytes(4, "big")
             self.out.append(head + data)
             if end:
@@ -187,6 +198,7 @@ class Sending:
             stream.queued -= size
             stream.send_window -= size
             self.send_window -= size
+            self.data_sent += 1
             last = stream.end_queued and not queue
             self._frame(DATA, END_STREAM if last else 0, stream.id, data)
             if last:

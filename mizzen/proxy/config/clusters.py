@@ -14,6 +14,7 @@ from envoy.config.cluster.v3 import cluster_pb2
 from envoy.extensions.upstreams.http.v3 import http_protocol_options_pb2
 
 from mizzen.proxy.accesslog.format import struct_value
+from mizzen.proxy.codec.h2_frames import Limits
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.transport import UpstreamTransport, upstream_transport
@@ -30,7 +31,7 @@ TYPES: Final = {0: "STATIC", 1: "STRICT_DNS", 2: "LOGICAL_DNS", 3: "EDS", 4: "OR
 
 
 OPTION_NAMES: Final = (
-    "auto_san_validation", "auto_sni", "auto_sni_header", "enable_trailers", "h2", "idle_timeout", "max_connection_duration",
+    "auto_san_validation", "auto_sni", "auto_sni_header", "enable_trailers", "h2", "h2_limits", "idle_timeout", "max_connection_duration",
     "max_requests_per_connection", "max_response_head", "max_response_headers", "max_stream_duration", "protocol",
 )  # fmt: skip
 
@@ -44,6 +45,7 @@ class HttpOptions:
         "auto_sni_header",
         "enable_trailers",
         "h2",
+        "h2_limits",
         "idle_timeout",
         "max_connection_duration",
         "max_requests_per_connection",
@@ -66,6 +68,7 @@ class HttpOptions:
         self.auto_sni_header = ""
         self.auto_san_validation = False
         self.h2: Any = None  # Http2ProtocolOptions
+        self.h2_limits = Limits()
 
     def speaking(self, protocol: str) -> HttpOptions:
         """The same with another protocol."""
@@ -114,6 +117,7 @@ def http_options(message: Any) -> HttpOptions:
             _upstream_options(options, message.upstream_http_protocol_options)
     if message.HasField("max_requests_per_connection"):
         options.max_requests_per_connection = message.max_requests_per_connection.value
+    options.h2_limits = Limits(options.h2)
     return options
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 from envoy.extensions.filters.network.http_connection_manager.v3 import http_connection_manager_pb2
 from envoy.extensions.request_id.uuid.v3.uuid_pb2 import UuidRequestIdConfig
 
+from mizzen.proxy.codec.h2_frames import Limits
 from mizzen.proxy.config.accesslog import AccessLog, access_logs
 from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.matchers import Ranges
@@ -177,6 +178,7 @@ class Hcm:
         else:
             self.header_case = ""
         self.h2 = message.http2_protocol_options
+        self.h2_limits = Limits(self.h2)
         if self.h2.HasField("connection_keepalive"):
             raise Unsupported("HttpConnectionManager.http2_protocol_options.connection_keepalive")
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
     from mizzen.proxy.net.connection import Downstream
 
 HIGH_WATER: Final = 256 * 1024
+OVERSIZED: Final = "http2.too_large_headers"
+RESETS: Final = "http2.too_many_premature_resets"
+TOTAL_STREAMS: Final = 500  # Envoy's overload.premature_reset_total_stream_count
+YOUNG_S: Final = 2.0  # overload.premature_reset_min_stream_lifetime_seconds: whole seconds, no more than 1
 
 
 class ServerStream(Codec):
@@ -141,7 +145,9 @@ class H2Server:
             if options.HasField("initial_connection_window_size")
             else 16 << 20
         )
-        self.h2 = h2.H2(self, False, window, max(whole, 65535), most, hcm.max_head, options.allow_connect)
+        self.h2 = h2.H2(
+            self, False, window, max(whole, 65535), most, hcm.max_head, options.allow_connect, hcm.h2_limits
+        )
         self.transport: Any = None
         self.listener: Any = None
         self.closing = False
@@ -153,6 +159,7 @@ class H2Server:
         self.idle_timer: Any = None
         self.pinging: Any = None
         self.requests = 0
+        self.resets = 0  # of young requests without an answer
 
     # --- the transport's side ---
 
@@ -179,7 +186,7 @@ class H2Server:
         try:
             self.h2.feed(data)
         except h2_frames.Broken as error:
-            self.broken(error.details)
+            self.broken(error)
         finally:
             self.processing = False
         for wire in list(self.h2.streams.values()):
@@ -191,18 +198,28 @@ class H2Server:
         if server.overloaded and self.requests and not self.closing and server.overload.ends_h2(self.conn):
             self.drain()
 
-    def broken(self, details: str) -> None:
+    def broken(self, error: h2_frames.Broken) -> None:
         """The client broke the protocol: every stream fails, the connection ends."""
         hcm = self.hcm
-        hcm.stats.downstream_cx_protocol_error += 1
-        hcm.codec2.rx_messaging_error += 1
+        details = error.details
+        if details.endswith("_flood"):
+            hcm.codec2.counter(details[len("http2.") :])
+        else:
+            hcm.stats.downstream_cx_protocol_error += 1
+            if details == OVERSIZED:
+                hcm.codec2.header_overflow += 1
+            elif details == RESETS:
+                hcm.stats.downstream_rq_too_many_premature_resets += 1
+            else:
+                hcm.codec2.rx_messaging_error += 1
         self.closing = True
         for wire in list(self.h2.streams.values()):
             app = wire.app
             if app is not None and app.stream is not None and not app.stream.done:
                 app.stream.on_reset(details, flags.DOWNSTREAM_PROTOCOL_ERROR)
         self.flush_out()
-        if self.transport is not None:
+        if self.transport is not None:  # who does not read does not keep the connection by that
+            hcm.server.loop.call_later(hcm.delayed_close_timeout or 1.0, self.transport.abort)
             self.transport.close()
 
     def later(self) -> None:
@@ -256,11 +273,11 @@ class H2Server:
         self.idle_timer = self.pinging = None
 
     def pause_writing(self) -> None:
-        self.write_paused = True
+        self.write_paused = self.h2.held = True
         self._routers("pause_response")
 
     def resume_writing(self) -> None:
-        self.write_paused = False
+        self.write_paused = self.h2.held = False
         self._routers("resume_response")
 
     def _routers(self, what: str) -> None:
@@ -311,6 +328,7 @@ class H2Server:
             self._malformed(stream, error.details)
             raise h2_frames.Broken(h2_frames.PROTOCOL_ERROR, error.details, True) from error
         if len(fields) > hcm.max_headers and len(fields) - 4 + 4 > hcm.max_headers:
+            hcm.codec2.header_overflow += 1
             self._refuse(app, stream, "http2.too_many_headers")
             return
         if hcm.underscores and any("_" in name for name in request.d):
@@ -361,7 +379,17 @@ class H2Server:
             if code < 0:
                 app.stream.on_reset("http2.violation.of.messaging.rule", flags.DOWNSTREAM_PROTOCOL_ERROR)
             else:
+                unanswered = not app.stream.code and monotonic() - app.stream.start < YOUNG_S
                 app.stream.on_reset("http2.remote_reset", flags.DOWNSTREAM_REMOTE_RESET)
+                if unanswered:
+                    self._premature()
+
+    def _premature(self) -> None:
+        """A young request was reset without an answer. Too many of these, as Envoy counts them, end the connection."""
+        self.resets += 1
+        closed = max(self.requests - self.active, TOTAL_STREAMS)
+        if self.resets * 2 >= closed:
+            raise h2_frames.Broken(h2_frames.ENHANCE_YOUR_CALM, RESETS)
 
     def h2_goaway(self, last: int, code: int) -> None:
         if not self.active:

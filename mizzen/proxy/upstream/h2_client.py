@@ -14,6 +14,7 @@ from mizzen.proxy.codec.errors import CodecError
 from mizzen.proxy.codec.h2_messages import request_pseudo, response_of, trailers_of
 from mizzen.proxy.codec.h2_stream import H2Stream
 from mizzen.proxy.codec.headers import Headers, RequestHeaders
+from mizzen.proxy.stats.names import CODEC2_COUNTERS
 from mizzen.proxy.upstream.pool import PROTOCOL_ERROR, REFUSED, REMOTE_RESET, TERMINATION
 
 HIGH_WATER: Final = 256 * 1024
@@ -104,7 +105,15 @@ class H2Client:
                 window = options.initial_stream_window_size.value
             if options.HasField("initial_connection_window_size"):
                 whole = options.initial_connection_window_size.value
-        self.h2 = h2.H2(self, True, window, max(whole, 65535), 0, pool.cluster.http.max_response_head)
+        self.h2 = h2.H2(
+            self,
+            True,
+            window,
+            max(whole, 65535),
+            0,
+            pool.cluster.http.max_response_head,
+            limits=pool.cluster.http.h2_limits,
+        )
         self.limit = (
             options.max_concurrent_streams.value
             if options is not None and options.HasField("max_concurrent_streams")
@@ -175,12 +184,18 @@ class H2Client:
         self.processing = True
         try:
             self.h2.feed(data)
-        except h2_frames.Broken:
+        except h2_frames.Broken as error:
+            if error.details.endswith("_flood"):
+                self._codec_stats().counter(error.details[len("http2.") :])
             pool.stats.upstream_cx_protocol_error += 1
             self._fail(PROTOCOL_ERROR)
         finally:
             self.processing = False
         self.flush_out()
+
+    def _codec_stats(self) -> Any:
+        cluster = self.pool.cluster
+        return cluster.server.stats.group(f"{cluster.stat_prefix}.http2", CODEC2_COUNTERS)
 
     def _fail(self, reason: str) -> None:
         self.closing = True
@@ -190,7 +205,8 @@ class H2Client:
             if up is not None:
                 up.on_reset(reason, None)
         self.flush_out()
-        if self.transport is not None:
+        if self.transport is not None:  # who does not read does not keep the connection by that
+            self.pool.cluster.loop.call_later(1.0, self.transport.abort)
             self.transport.close()
 
     def later(self) -> None:
@@ -230,11 +246,11 @@ class H2Client:
         self.h2.streams.clear()
 
     def pause_writing(self) -> None:
-        self.write_paused = True
+        self.write_paused = self.h2.held = True
         self._requests("pause_request")
 
     def resume_writing(self) -> None:
-        self.write_paused = False
+        self.write_paused = self.h2.held = False
         self._requests("resume_request")
 
     def _requests(self, what: str) -> None:

@@ -6,10 +6,12 @@ import h2.config
 import h2.connection
 import h2.events
 import pytest
+from envoy.config.core.v3.protocol_pb2 import Http2ProtocolOptions
 
 from mizzen.proxy.codec import h2_frames
 from mizzen.proxy.codec.h2 import H2
 from mizzen.proxy.codec.h2_stream import H2Stream
+from mizzen.proxy.config.errors import ConfigError
 
 
 class Recorder:
@@ -157,3 +159,64 @@ def test_endless_continuation_is_cut_off() -> None:
     server = H2(Recorder(), False)
     with pytest.raises(h2_frames.Broken):
         server.feed(START + frame(h2_frames.HEADERS, 0, 1, b"") + frame(h2_frames.CONTINUATION, 0, 1, b"") * 100)
+
+
+OPEN = START + frame(h2_frames.HEADERS, 4, 1, b"\x83\x86\x84\x41\x01x")
+
+
+@pytest.mark.parametrize(
+    ("flood", "counter"),
+    [
+        (frame(h2_frames.DATA, 0, 1) * 2, "inbound_empty_frames_flood"),
+        (frame(h2_frames.DATA, 8, 1, b"\0") * 2, "inbound_empty_frames_flood"),
+        (frame(h2_frames.WINDOW_UPDATE, 0, 0, b"\0\0\0\1") * 8, "inbound_window_update_frames_flood"),
+        (frame(h2_frames.WINDOW_UPDATE, 0, 1, b"\0\0\0\1") * 8, "inbound_window_update_frames_flood"),
+        (frame(h2_frames.PRIORITY, 0, 3, b"\0\0\0\0\1") * 201, "inbound_priority_frames_flood"),
+        (frame(h2_frames.HEADERS, 0, 3) + frame(h2_frames.CONTINUATION, 0, 3), "inbound_empty_frames_flood"),
+    ],
+)
+def test_what_is_one_too_many(flood: bytes, counter: str) -> None:
+    server = H2(Recorder(), False)
+    with pytest.raises(h2_frames.Broken) as caught:
+        server.feed(OPEN + flood)
+    assert caught.value.details == f"http2.{counter}"
+
+
+def test_limits_are_the_options() -> None:
+    options = Http2ProtocolOptions()
+    options.max_consecutive_inbound_frames_with_empty_payload.value = 5
+    server = H2(Recorder(), False, limits=h2_frames.Limits(options))
+    server.feed(OPEN + frame(h2_frames.DATA, 0, 1) * 5)
+    with pytest.raises(h2_frames.Broken):
+        server.feed(frame(h2_frames.DATA, 0, 1))
+    options.max_outbound_frames.value = 0
+    with pytest.raises(ConfigError, match="MaxOutboundFrames: value must be greater than or equal to 1"):
+        h2_frames.Limits(options)
+
+
+def test_answers_pile_up_only_where_nobody_reads() -> None:
+    server = H2(Recorder(), False)
+    server.feed(START)
+    ping = frame(h2_frames.PING, 0, 0, b"12345678")
+    for _ in range(50):
+        server.feed(ping * 100)
+        server.take()
+    server.held = True
+    with pytest.raises(h2_frames.Broken) as caught:
+        for _ in range(50):
+            server.feed(ping * 100)
+            server.take()
+    assert caught.value.details == "http2.outbound_control_flood"
+
+
+def test_answers_to_requests_pile_up_only_so_far() -> None:
+    server = H2(Recorder(), False)
+    server.feed(START)
+    server.held = True
+    block = b"\x82\x86\x84\x41\x01x"
+    with pytest.raises(h2_frames.Broken) as caught:
+        for number in range(1, 40_000, 2):
+            server.feed(frame(h2_frames.HEADERS, 5, number, block))
+            server.send_headers(server.streams[number], [(b":status", b"200")], [], True)
+            server.take()
+    assert caught.value.details == "http2.outbound_flood"

@@ -102,7 +102,9 @@ RESOURCES: dict[str, str] = {
     "envoy.config.core.v3.Http1ProtocolOptions.HeaderKeyFormat": "proper_case_words stateful_formatter",
     "envoy.config.core.v3.Http2ProtocolOptions":
         "max_concurrent_streams initial_stream_window_size initial_connection_window_size "
-        "allow_connect connection_keepalive",
+        "allow_connect connection_keepalive max_outbound_frames max_outbound_control_frames "
+        "max_consecutive_inbound_frames_with_empty_payload max_inbound_priority_frames_per_stream "
+        "max_inbound_window_update_frames_per_data_frame_sent",
     "envoy.config.core.v3.HttpProtocolOptions":
         "idle_timeout max_connection_duration max_headers_count max_response_headers_kb max_stream_duration "
         "headers_with_underscores_action max_requests_per_connection",
