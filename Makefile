@@ -7,7 +7,7 @@ PYTHON := $(shell /usr/bin/python3 -c 'import sys; sys.exit(sys.version_info < (
 VENV   := .venv
 BIN    := $(VENV)/bin
 
-.PHONY: compile coverage demo test setup setup-dev check generate lock clean
+.PHONY: compile coverage demo fuzz test setup setup-dev check generate lock clean
 
 demo: setup
 	$(BIN)/python -m mizzen.up.demo $(if $(KEEP),--keep)
@@ -45,6 +45,12 @@ coverage: setup-dev
 	$(BIN)/coverage combine -q
 	$(BIN)/coverage html -q
 	$(BIN)/coverage report --format=total
+
+# Every codec under atheris for FUZZ seconds each; what it finds is left in build/fuzz.
+fuzz: setup-dev
+	for target in $$($(BIN)/python -c 'from tests.fuzz.targets import TARGETS; print(*TARGETS)'); do \
+	  mkdir -p build/fuzz/$$target && RUST_BACKTRACE=0 $(BIN)/python -m tests.fuzz $$target \
+	    -max_total_time=$(or $(FUZZ),300) -max_len=4096 -artifact_prefix=build/fuzz/$$target- build/fuzz/$$target || exit 1; done
 
 lock:
 	$(BIN)/uv pip compile pyproject.toml --generate-hashes --python-version 3.11 --no-emit-index-url --custom-compile-command "make lock" -q -o requirements.lock

@@ -6,6 +6,7 @@ format.operator. Rejected: rendering by a list of getters (three times the time 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -26,12 +27,15 @@ WRITTEN = {
     "UPSTREAM_CLUSTER": "(info.upstream_cluster_name or missing)",
     "UPSTREAM_HOST": "(missing if info.host is None else info.host.text)",
 }
+PLAIN_NAME = re.compile(r"[a-z0-9_-]+")
 PSEUDO = {":method": "method", ":path": "path", ":authority": "authority"}
 
 
 def header_source(part: str, argument: str) -> str | None:
     """An expression for %REQ(argument)% or %RESP(argument)%; None for one that is rare."""
     first, _, second = argument.lower().partition("?")
+    if first not in PSEUDO and not PLAIN_NAME.fullmatch(first):
+        return None  # it would not be text alone in what is written
     if part == "response":
         return (
             None if second or first.startswith(":") else f"(p.get({first!r}, missing) if p is not None else call(info))"
