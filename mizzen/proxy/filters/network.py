@@ -65,7 +65,7 @@ def new_h2(hcm: Hcm, conn: Downstream, buffer_limit: int) -> Any:
 class Sniffer:
     """codec_type AUTO on a connection without ALPN: the first bytes tell HTTP/2 from HTTP/1.1."""
 
-    __slots__ = ("buffer", "buffer_limit", "conn", "hcm", "listener", "transport", "wrapper")
+    __slots__ = ("buffer", "buffer_limit", "conn", "hcm", "idle_timer", "listener", "transport", "wrapper")
 
     def __init__(self, hcm: Hcm, conn: Downstream, buffer_limit: int) -> None:
         self.hcm = hcm
@@ -74,9 +74,21 @@ class Sniffer:
         self.buffer = b""
         self.transport: Any = None
         self.listener: Any = None
+        self.idle_timer: Any = None
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
+        if self.hcm.idle_timeout:
+            self.idle_timer = self.hcm.server.loop.call_later(self.hcm.idle_timeout, self._idle)
+
+    def _idle(self) -> None:
+        """Nothing was said, or half a preface: closed at once, or after the time in which a connection is drained."""
+        self.hcm.stats.downstream_cx_idle_timeout += 1
+        self.idle_timer = self.hcm.server.loop.call_later(self.hcm.drain_timeout if self.buffer else 0.0, self._close)
+
+    def _close(self) -> None:
+        if self.transport is not None:
+            self.transport.close()
 
     def data_received(self, data: bytes) -> None:
         data = self.buffer + data if self.buffer else data
@@ -87,6 +99,8 @@ class Sniffer:
             protocol = new_h2(self.hcm, self.conn, self.buffer_limit)
         else:
             protocol = H1Server(self.hcm, self.conn, self.buffer_limit)
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
         transport, self.transport = self.transport, None
         protocol.listener, self.listener = self.listener, None
         transport.set_protocol(protocol)
@@ -101,6 +115,8 @@ class Sniffer:
         stats.downstream_cx_total += 1
         stats.downstream_cx_destroy += 1
         stats.downstream_cx_destroy_remote += 1
+        if self.idle_timer is not None:
+            self.idle_timer.cancel()
         listener, self.listener = self.listener, None
         if listener is not None:
             listener.closed(self.conn)

@@ -58,6 +58,7 @@ class H1Connection(Codec):
         "close_timer",
         "closing",
         "hcm",
+        "head_limit",
         "head_request",
         "head_timer",
         "http10",
@@ -99,6 +100,7 @@ class H1Connection(Codec):
         self.requests = 0
         self.last = monotonic()
         self.idle_timer: Any = None
+        self.head_limit = 0.0  # seconds that the head which has begun may take
         self.head_timer: Any = None
         self.close_timer: Any = None
 
@@ -311,7 +313,7 @@ class H1Connection(Codec):
         if self.transport is None:
             return
         wait = hcm.idle_timeout
-        if self.stream is None:
+        if self.stream is None and self.head_timer is None:
             left = self.last + hcm.idle_timeout - monotonic()
             if left <= 0.001:
                 hcm.stats.downstream_cx_idle_timeout += 1

@@ -155,8 +155,8 @@ class H1Server(H1Connection):
                 if len(data) > hcm.max_head:
                     raise CodecError("http1.headers_too_large", 431)
                 self.buffer = data
-                if data and hcm.request_headers_timeout and self.head_timer is None:
-                    self.head_timer = hcm.server.loop.call_later(hcm.request_headers_timeout, self._head_timeout)
+                if data and self.head_timer is None:
+                    self._await_head()
                 return None
         if self.head_timer is not None:
             self.head_timer.cancel()
@@ -278,6 +278,14 @@ class H1Server(H1Connection):
         body = ERROR_BODIES.get(error.status, "Bad Request")
         stream.local_reply(error.status, body, error.details, close=True, filters=False)
 
+    def _await_head(self) -> None:
+        """A head has begun: the first of the limits that a request has while it comes."""
+        hcm = self.hcm
+        limits = (hcm.request_headers_timeout, hcm.request_timeout, hcm.stream_idle_timeout)
+        self.head_limit = min([limit for limit in limits if limit], default=0.0)
+        if self.head_limit:
+            self.head_timer = hcm.server.loop.call_later(self.head_limit, self._head_timeout)
+
     def _head_timeout(self) -> None:
         self.head_timer = None
         if self.state != READY:
@@ -292,8 +300,16 @@ class H1Server(H1Connection):
             stats.downstream_rq_max_duration_reached += 1
             stream.local_reply(408, "downstream duration timeout", "max_duration_timeout", close=True, filters=False)
             return
-        stats.downstream_rq_header_timeout += 1
-        stream.local_reply(408, "request header timeout", "request_header_timeout", close=True, filters=False)
+        if self.head_limit == self.hcm.request_headers_timeout:
+            stats.downstream_rq_header_timeout += 1
+            text, details, flag = "request header timeout", "request_header_timeout", 0
+        elif self.head_limit == self.hcm.request_timeout:
+            stats.downstream_rq_timeout += 1
+            text, details, flag = "request timeout", "request_overall_timeout", 0
+        else:
+            stats.downstream_rq_idle_timeout += 1
+            text, details, flag = "stream timeout", "stream_idle_timeout", flags.STREAM_IDLE_TIMEOUT
+        stream.local_reply(408, text, details, flag, close=True, filters=False)
 
     def stream_done(self, stream: ResponseSide) -> None:
         if self.stream is not stream:
