@@ -69,7 +69,9 @@ class Agent:
         self.options, self.environment = options, environment
         self.labels = downward(read_text(POD / "labels"))
         self.annotations = downward(read_text(POD / "annotations"))
-        self.config = proxy_config(read_text(Path(options.mesh_config)), environment, self.annotations)
+        ours = environment.data_plane == "mizzen" and not environment.envoy_binary
+        limited = msgspec.structs.replace(environment, cpu_limit=0) if ours else environment  # workers cost memory
+        self.config = proxy_config(read_text(Path(options.mesh_config)), limited, self.annotations)
         self.node = self._node()
         self.folder = Path(str(self.config["configPath"]))
         self.targets = read_targets(environment.prometheus_annotations)

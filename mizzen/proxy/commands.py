@@ -10,6 +10,7 @@ import asyncio
 import ctypes
 import logging
 import signal
+import socket
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -21,6 +22,8 @@ from mizzen.proxy.hot_restart import child, link
 from mizzen.proxy.log_format import DEFAULT, Lines, pattern, use
 from mizzen.proxy.net import local
 from mizzen.proxy.server import Options, Server
+from mizzen.proxy.workers.main import Pool
+from mizzen.proxy.workers.nursery import Nursery
 
 VERSION = "mizzen-proxy/0.1.0/Clean/RELEASE/OpenSSL"
 LEVELS = {"trace": 5, "debug": 10, "info": 20, "warning": 30, "warn": 30, "error": 40, "critical": 50, "off": 60}
@@ -44,9 +47,7 @@ def parser() -> Parser:
     out.add_argument("--service-node", default="")
     out.add_argument("--service-cluster", default="")
     out.add_argument("--service-zone", default="")
-    out.add_argument(
-        "--concurrency", type=int, default=1, help="workers; one serves, and a warning says so when more are asked for"
-    )
+    out.add_argument("--concurrency", type=int, default=1, help="processes that serve connections")
     out.add_argument("--mode", choices=("serve", "validate"), default="serve")
     out.add_argument("--drain-time-s", type=float, default=600)
     out.add_argument("--drain-strategy", choices=("gradual", "immediate"), default="gradual")
@@ -202,22 +203,34 @@ def options_of(args: argparse.Namespace, given: list[str]) -> Options:
 
 def apply_flags(args: argparse.Namespace) -> None:
     """What flags ask of the process as a whole."""
-    if args.concurrency > 1:
-        log.warning("one worker serves, not the %d that --concurrency asks for", args.concurrency)
     supported.ignore_unknown(args.ignore_unknown_dynamic_fields)
     local.use_version(args.local_address_ip_version)
     if args.enable_core_dump:
         ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 1, 0, 0, 0)
 
 
-async def serve(bootstrap: Any, options: Options) -> int:
+async def serve(bootstrap: Any, options: Options, nursery: Nursery | None = None) -> int:
     loop = asyncio.get_running_loop()
     server = Server(bootstrap, options, loop)
+    if nursery is not None:
+        server.pool = Pool(server, nursery, options.concurrency - 1)
     if server.log_lines is not None:
         use(server.log_lines)
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, server.stopping.set)
-    loop.add_signal_handler(signal.SIGUSR1, server.logs.reopen)
+    loop.add_signal_handler(signal.SIGUSR1, reopen, server)
+    return await live(server)
+
+
+def reopen(server: Server) -> None:
+    server.logs.reopen()
+    if server.pool is not None:
+        server.pool.tell(("reopen",))
+
+
+async def live(server: Server) -> int:
+    """A server from its start to its end."""
+    loop = server.loop
     starting = loop.create_task(server.start(), name="start")
     stopping = loop.create_task(server.stopping.wait(), name="stop")
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
@@ -229,6 +242,18 @@ async def serve(bootstrap: Any, options: Options) -> int:
         starting.cancel()
         await server.shutdown()
     return 0
+
+
+async def work(bootstrap: Any, options: Options, number: int, sock: socket.socket) -> int:
+    """The life of a worker beside the main process; sock: its end of the pair between them."""
+    server = Server(bootstrap, options, asyncio.get_running_loop())
+    if server.log_lines is not None:
+        use(server.log_lines)
+    server.worker_id = number
+    from mizzen.proxy.workers.member import Member
+
+    server.member = Member(server, number, sock)
+    return await live(server)
 
 
 async def validate(bootstrap: Any, options: Options) -> int:
@@ -250,13 +275,18 @@ def run(argv: list[str]) -> int:
         apply_flags(args)
         bootstrap = load_bootstrap(args)
         options = options_of(args, argv)
+        if options.hot_restart is not None and options.concurrency > 1:
+            raise ConfigError("hot restart with --concurrency > 1 is not supported (--disable-hot-restart)")
         if args.mode == "validate":
             asyncio.run(validate(bootstrap, options))
             print(f"configuration '{args.config_path}' OK")
             return 0
         import uvloop
 
-        return uvloop.run(serve(bootstrap, options))
+        if options.concurrency == 1:
+            return uvloop.run(serve(bootstrap, options))
+        nursery = Nursery(lambda number, sock: uvloop.run(work(bootstrap, options, number, sock)))
+        return uvloop.run(serve(bootstrap, options, nursery))
     except ConfigError as error:
         where = f"'{args.config_path}'" if args.config_path else "--config-yaml"
         print(f"error initializing configuration {where}: {error}", file=sys.stderr)

@@ -129,6 +129,9 @@ class Server:
         self.flusher = Flusher(self)
         self.admin: Admin | None = None
         self.tasks: set[asyncio.Task[Any]] = set()
+        self.worker_id = 0
+        self.pool: Any = None  # workers.main.Pool: the workers beside this, the main process
+        self.member: Any = None  # workers.member.Member, in a worker that is not the main process
         self.restart = HotRestart(self, options.hot_restart) if options.hot_restart is not None else None
         self.parent_connections = 0
 
@@ -250,7 +253,7 @@ class Server:
         bootstrap = self.bootstrap
         if self.restart is not None:
             self.restart.begin()
-        if bootstrap.HasField("admin") and bootstrap.admin.HasField("address"):
+        if self.member is None and bootstrap.HasField("admin") and bootstrap.admin.HasField("address"):
             self.admin = Admin(self)
             await self.admin.start(bootstrap.admin)
         self._sweep()
@@ -280,6 +283,10 @@ class Server:
             self.restart.live()
         if self.overload is not None:
             self.overload.start()
+        if self.pool is not None:
+            self.pool.start()
+        if self.member is not None:
+            self.member.live()
 
     async def _wait_clusters(self) -> None:
         """Until no cluster is warming; each has its own time limit."""
@@ -313,6 +320,8 @@ class Server:
         self.flusher.flush()
         await self.listeners.stop()
         await self.xds.stop()
+        if self.pool is not None:
+            await self.pool.close()
         for task in list(self.tasks):
             task.cancel()
         for cluster in [*self.clusters.active.values(), *self.clusters.warming.values()]:

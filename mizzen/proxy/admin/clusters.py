@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 def clusters(server: Server, query: dict[str, str], body: bytes) -> Answer:
     if query.get("format") == "json":
         return Answer(
-            as_json({"cluster_statuses": [cluster_status(each) for each in server.clusters.active.values()]}), JSON
+            as_json({"cluster_statuses": [cluster_status(server, each) for each in server.clusters.active.values()]}),
+            JSON,
         )
     lines: list[str] = []
     for cluster in server.clusters.active.values():
@@ -34,7 +35,10 @@ def clusters(server: Server, query: dict[str, str], body: bytes) -> Answer:
         if cluster.config.eds_service_name != name and cluster.config.type == "EDS":
             lines.append(f"{name}::eds_service_name::{cluster.config.eds_service_name}")
         for host in cluster.hosts.values():
-            lines += [f"{name}::{host.text}::{key}::{value}" for key, value in host_facts(host)]
+            lines += [
+                f"{name}::{host.text}::{key}::{value}"
+                for key, value in host_facts(host, counts_of(server, cluster, host))
+            ]
     return Answer("".join(line + "\n" for line in lines))
 
 
@@ -43,19 +47,21 @@ def outlier_lines(name: str) -> list[str]:
     return [f"{name}::outlier::{kind}_{what}::-1" for kind in kinds for what in ("average", "ejection_threshold")]
 
 
-def host_facts(host: Host) -> list[tuple[str, Any]]:
+def counts_of(server: Server, cluster: Any, host: Host) -> dict[str, int]:
+    """What all workers counted of a host."""
+    counts = {name: getattr(host, name) for name in (*(name for name, _ in HOST_COUNTERS), *HOST_GAUGES)}
+    counts["rq_pending_active"] = sum(len(pool.pending) for pool in host.pools.values())
+    if server.pool is not None:
+        for name in counts:
+            counts[name] += server.pool.host(cluster.name, host.key, name)
+    return counts
+
+
+def host_facts(host: Host, counts: dict[str, int]) -> list[tuple[str, Any]]:
     region, zone, sub_zone = host.locality
     state = host.outlier
     return [
-        ("cx_active", host.cx_active),
-        ("cx_connect_fail", host.cx_connect_fail),
-        ("cx_total", host.cx_total),
-        ("rq_active", host.rq_active),
-        ("rq_error", host.rq_error),
-        ("rq_pending_active", sum(len(pool.pending) for pool in host.pools.values())),
-        ("rq_success", host.rq_success),
-        ("rq_timeout", host.rq_timeout),
-        ("rq_total", host.rq_total),
+        *sorted(counts.items()),
         ("hostname", host.hostname),
         ("health_flags", host.health_text()),
         ("weight", host.weight),
@@ -96,16 +102,16 @@ def counter_json(name: str, value: int, kind: str = "") -> dict[str, Any]:
     return out
 
 
-def host_status(host: Host) -> dict[str, Any]:
+def host_status(host: Host, counts: dict[str, int]) -> dict[str, Any]:
     from mizzen.proxy.upstream import host as flags
 
     host_name, port = host.address
     address = (
         {"pipe": {"path": host_name}} if port < 0 else {"socket_address": {"address": host_name, "port_value": port}}
     )
-    stats = [counter_json(name, getattr(host, name)) for name, _ in HOST_COUNTERS]
-    stats += [counter_json(name, getattr(host, name), "GAUGE") for name in HOST_GAUGES]
-    stats.append(counter_json("rq_pending_active", sum(len(pool.pending) for pool in host.pools.values()), "GAUGE"))
+    stats = [counter_json(name, counts[name]) for name, _ in HOST_COUNTERS]
+    stats += [counter_json(name, counts[name], "GAUGE") for name in HOST_GAUGES]
+    stats.append(counter_json("rq_pending_active", counts["rq_pending_active"], "GAUGE"))
     health: dict[str, Any] = {}
     if host.flags & flags.FAILED_ACTIVE_HC:
         health["failed_active_health_check"] = True
@@ -136,11 +142,11 @@ def host_status(host: Host) -> dict[str, Any]:
     return out
 
 
-def cluster_status(cluster: Any) -> dict[str, Any]:
+def cluster_status(server: Server, cluster: Any) -> dict[str, Any]:
     out: dict[str, Any] = {"name": cluster.name}
     if cluster.config.added_via_api:
         out["added_via_api"] = True
-    out["host_statuses"] = [host_status(host) for host in cluster.hosts.values()]
+    out["host_statuses"] = [host_status(host, counts_of(server, cluster, host)) for host in cluster.hosts.values()]
     thresholds = []
     for kind, each in zip(("DEFAULT", "HIGH"), cluster.resources, strict=True):
         item: dict[str, Any] = {} if kind == "DEFAULT" else {"priority": kind}

@@ -105,6 +105,9 @@ class Admin:
         body = await reader.readexactly(length) if length else b""
         keep = request.d.get("connection", "").lower() != "close" and version == "HTTP/1.1"
         path, _, query = request.path.partition("?")
+        pool = self.server.pool
+        if pool is not None:
+            await pool.before(path)
         answer = self.answer(request.method, path, parameters(query), body)
         data = answer.body.encode("utf-8", "surrogateescape") if isinstance(answer.body, str) else answer.body
         fields = [
@@ -134,4 +137,7 @@ class Admin:
             return Answer(text, status=404)
         if page.changes and method != "POST":
             return Answer(f"Method {method} not allowed, POST required.", status=405)
-        return page.make(self.server, query, body)
+        answer = page.make(self.server, query, body)
+        if page.changes and answer.status == 200 and self.server.pool is not None:
+            self.server.pool.did(path, query, body)
+        return answer

@@ -66,7 +66,7 @@ NO_EFFECT: dict[str, dict[str, str]] = {
         "metadata": _INFORMATION,
     },
     "envoy.config.listener.v3.Listener": {
-        "connection_balance_config": "one worker gets every connection",
+        "connection_balance_config": "the kernel spreads connections; exact_balance is refused where there are several workers",
         "max_connections_to_accept_per_socket_event": "how many connections one turn of the loop accepts; nobody can see it",
         "metadata": _INFORMATION,
     },

@@ -12,7 +12,7 @@ import time
 from typing import Any
 
 from mizzen.proxy.config.accesslog import access_logs
-from mizzen.proxy.config.errors import ConfigError
+from mizzen.proxy.config.errors import ConfigError, Unsupported
 from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.transport import DownstreamTls, downstream_tls
 from mizzen.proxy.config.values import seconds, socket_address, wrapped
@@ -78,7 +78,7 @@ class ListenerConfig:
             ["connections_accepted_per_socket_event", "downstream_cx_length_ms"],
         )
         self.worker: Any = server.stats.group(
-            f"{self.stat_prefix}.worker_0", ["downstream_cx_total"], ["downstream_cx_active"]
+            f"{self.stat_prefix}.worker_{server.worker_id}", ["downstream_cx_total"], ["downstream_cx_active"]
         )
         self.ssl: Any = None
         self.bypass_overload: bool = proto.bypass_overload_manager
@@ -92,6 +92,9 @@ class ListenerConfig:
         self.continue_on_timeout = proto.continue_on_listener_filters_timeout
         self.transparent = wrapped(proto, "transparent", False)
         self.freebind = wrapped(proto, "freebind", False)
+        self.reuse_port = wrapped(proto, "enable_reuse_port", True)
+        if server.options.concurrency > 1 and proto.connection_balance_config.HasField("exact_balance"):
+            raise Unsupported(f"Listener {proto.name}.connection_balance_config.exact_balance with --concurrency > 1")
         self.backlog = wrapped(proto, "tcp_backlog_size", 1024)
         self.direction = proto.traffic_direction
         self.max_connections = server.runtime.get(f"envoy.resource_limits.listener.{proto.name}.connection_limit")

@@ -73,6 +73,8 @@ class Listeners:
                 self._addresses.setdefault(address, slot.listener)
         self.stats.total_listeners_active = len(self.slots)
         self.stats.total_listeners_warming = len(self.warming)
+        if self.server.pool is not None:
+            self.server.pool.listeners_changed()
 
     async def add(self, proto: Any, api: bool = False, version: str = "") -> bool:
         """Add a listener or update the one of its name; False when nothing changes. Raises ConfigError."""
@@ -129,11 +131,10 @@ class Listeners:
 
     async def _bind(self, slot: Slot) -> None:
         listener = slot.listener
-        reuse = not listener.proto.HasField("enable_reuse_port") or listener.proto.enable_reuse_port.value
         addresses = [listener.address, *listener.extra]
         try:
             for address in addresses:
-                sock = self.server.inherited(address) or bound_socket(address, listener, reuse)
+                sock = await self._socket(address, listener)
                 slot.sockets.append(sock)
                 holder = Holder(listener)
                 server = await self._serve(sock, holder)
@@ -169,6 +170,14 @@ class Listeners:
         if sock.family == socket.AF_UNIX:
             return await loop.create_unix_server(lambda: Accepted(holder), sock=sock)  # type: ignore[no-any-return]
         return await loop.create_server(lambda: Accepted(holder), sock=sock, backlog=holder.listener.backlog)  # type: ignore[no-any-return]
+
+    async def _socket(self, address: Address, listener: ListenerConfig) -> Any:
+        if self.server.member is not None:
+            port, descriptor = await self.server.member.socket_for(*address)
+            if descriptor is not None:  # one that all workers accept from
+                return socket.socket(fileno=descriptor)
+            address = (address[0], port)
+        return self.server.inherited(address) or bound_socket(address, listener, listener.reuse_port)
 
     async def _close(self, slot: Slot) -> None:
         for bound in slot.servers:

@@ -353,6 +353,9 @@ class Probe:
         return host.flags != before
 
 
+CHECKED = FAILED_ACTIVE_HC | DEGRADED_ACTIVE_HC | EXCLUDED_IMMEDIATE | PENDING_ACTIVE_HC | TIMED_OUT
+
+
 class Checker:
     """All probes of a cluster."""
 
@@ -381,6 +384,9 @@ class Checker:
             host.health_address = (host.address[0], self.alt_port)
         host.flags |= FAILED_ACTIVE_HC | PENDING_ACTIVE_HC
         probe = self.probes[host.key] = Probe(self, host)
+        member = self.cluster.server.member
+        if member is not None and (known := member.health.get((self.cluster.name, host.key))) is not None:
+            self._take(probe, known)
         if self.running:
             probe.schedule(random.random() * self.times.initial_jitter)
 
@@ -389,8 +395,12 @@ class Checker:
         if probe is not None:
             probe.stop()
             self._ready()
+            if (pool := self.cluster.server.pool) is not None:
+                pool.unchecked(self.cluster.name, host.key)
 
     def start(self) -> None:
+        if self.cluster.server.member is not None:
+            return  # the main process checks for all workers, and tells
         self.running = True
         for probe in self.probes.values():
             if probe.timer is None and probe.call is None:
@@ -422,6 +432,23 @@ class Checker:
         if changed:
             self.cluster.refresh()
         self._ready()
+        if (pool := self.cluster.server.pool) is not None:
+            pool.checked(self.cluster.name, probe.host.key, probe.host.flags & CHECKED)
+
+    @staticmethod
+    def _take(probe: Probe, flags: int) -> bool:
+        host, before = probe.host, probe.host.flags
+        host.flags = before & ~CHECKED | flags
+        if before & FAILED_ACTIVE_HC and not flags & FAILED_ACTIVE_HC:
+            host.since = time.monotonic()
+        probe.first = False
+        return host.flags != before
+
+    def told(self, key: Any, flags: int) -> None:
+        """What the main process found of a host; flags: those of CHECKED that are set."""
+        probe = self.probes.get(key)
+        if probe is not None:
+            self.checked(probe, self._take(probe, flags))
 
     def immediate_failure(self, host: Host) -> None:
         """An answer to a request said that its host is failing."""
@@ -429,6 +456,11 @@ class Checker:
             self.stats.passive_failure += 1
             host.flags |= FAILED_ACTIVE_HC | EXCLUDED_IMMEDIATE
             self.cluster.refresh()
+            server = self.cluster.server
+            if server.member is not None:
+                server.member.failing(self.cluster.name, host.key)
+            elif server.pool is not None:
+                server.pool.checked(self.cluster.name, host.key, host.flags & CHECKED)
 
 
 CHECKS: dict[str, Callable[[Any, Any], Any]] = {

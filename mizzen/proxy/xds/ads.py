@@ -74,6 +74,7 @@ class Stream:
     def __init__(self, server: Any, config: Any, stat_prefix: str, only: str = "") -> None:
         self.server = server
         self.only = only
+        self.key = ""  # which stream of the process this is
         only_v3(config, "transport_api_version", "ApiConfigSource")
         if config.api_type not in (2, 3, 5, 6):
             raise Unsupported("ApiConfigSource.api_type REST")
@@ -319,6 +320,8 @@ class Stream:
 
     def _message(self, data: bytes) -> None:
         self.wait = FIRST_WAIT_S
+        if (pool := self.server.pool) is not None:
+            pool.relay(self.key, data)
         if self.delta:
             response = discovery_pb2.DeltaDiscoveryResponse()
             response.ParseFromString(data)

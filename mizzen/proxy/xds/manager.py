@@ -237,18 +237,31 @@ class Xds:
         dynamic = self.server.bootstrap.dynamic_resources
         if not dynamic.HasField("ads_config"):
             raise ConfigError("ADS is not configured: dynamic_resources.ads_config is missing")
+        return self._stream("ads", dynamic.ads_config, "control_plane", "")
+
+    def _stream(self, key: str, config: Any, prefix: str, only: str) -> Any:
+        """A stream at a server; in a worker beside the main process, what that passes on of its stream of the same key."""
         from mizzen.proxy.xds.ads import Stream
 
-        return Stream(self.server, dynamic.ads_config, "control_plane")
+        if self.server.member is not None:
+            from mizzen.proxy.workers.member import RelayedStream
+
+            return RelayedStream(self.server, config, prefix, only, key)
+        stream = Stream(self.server, config, prefix, only)
+        stream.key = key
+        return stream
+
+    def stream(self, key: str) -> Any:
+        """The stream of a key; None where there is none."""
+        streams = [self.ads, *self.streams.values()]
+        return next((each for each in streams if each is not None and each.key == key), None)
 
     def grpc_subscribe(self, resource: Resource, config: Any) -> Any:
         """A stream of its own for each server and type."""
         key = hashlib.sha256(config.SerializeToString(deterministic=True) + resource.type_url.encode()).digest()
         stream = self.streams.get(key)
         if stream is None:
-            from mizzen.proxy.xds.ads import Stream
-
-            stream = self.streams[key] = Stream(self.server, config, "", resource.type_url)
+            stream = self.streams[key] = self._stream(key.hex(), config, "", resource.type_url)
         return stream.subscribe(resource)
 
     def cluster_ready(self, cluster: Any) -> None:
@@ -299,9 +312,7 @@ class Xds:
             collection.source = self.ads.collect(type_url, collection, stats)
             self.ads.start()
         elif kind == "api_config_source":
-            from mizzen.proxy.xds.ads import Stream
-
-            stream = Stream(self.server, config.api_config_source, "", type_url)
+            stream = self._stream(type_url, config.api_config_source, "", type_url)
             self.streams[type_url.encode()] = stream
             collection.source = stream.collect(type_url, collection, stats)
             stream.start()

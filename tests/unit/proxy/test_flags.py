@@ -43,9 +43,9 @@ def test_what_there_is_not_is_refused_by_name(tmp_path: Path, flag: str) -> None
     assert done.returncode == 1 and flag.partition("=")[0] in done.stderr
 
 
-def test_more_workers_than_there_are_is_a_warning(tmp_path: Path) -> None:
-    done = validated(tmp_path, "--concurrency", "3")
-    assert done.returncode == 0 and "one worker serves, not the 3" in done.stderr
+def test_several_workers_do_not_restart_hot(tmp_path: Path) -> None:
+    done = validated(tmp_path, "--concurrency", "3", "--restart-epoch", "0")
+    assert done.returncode == 1 and "hot restart with --concurrency > 1" in done.stderr
 
 
 def test_unknown_fields_of_the_bootstrap(tmp_path: Path) -> None:
@@ -79,8 +79,9 @@ def test_the_base_id_is_written(tmp_path: Path) -> None:
 
 
 def test_the_format_of_the_log(tmp_path: Path) -> None:
-    done = validated(tmp_path, "--concurrency", "2", "--log-format", "%l|%n|%v")
-    assert done.stderr.splitlines()[0] == "warning|main|one worker serves, not the 2 that --concurrency asks for"
+    newer = {**EMPTY, "newer_than_this": 1}
+    done = validated(tmp_path, "--allow-unknown-static-fields", "--log-format", "%l|%n|%v", bootstrap=newer)
+    assert done.stderr.startswith("warning|config|")
     unknown = validated(tmp_path, "--log-format", "%Q")
     assert unknown.returncode == 1 and "--log-format %Q" in unknown.stderr
     both = {"application_log_config": {"log_format": {"text_format": "%v"}}}

@@ -217,7 +217,6 @@ READ_WHILE_SERVING: dict[str, str] = {
     "envoy.config.core.v3.PathConfigSource": "path",
     "envoy.config.core.v3.SocketAddress": "ipv4_compat",
     "envoy.config.endpoint.v3.ClusterLoadAssignment": "cluster_name",
-    "envoy.config.listener.v3.Listener": "enable_reuse_port",
     "envoy.config.route.v3.FilterConfig": "is_optional",
     "envoy.config.route.v3.InternalRedirectPolicy":
         "max_internal_redirects redirect_response_codes allow_cross_scheme_redirect",
