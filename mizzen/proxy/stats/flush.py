@@ -38,6 +38,8 @@ class Flusher:
     def __init__(self, server: Any) -> None:
         bootstrap = server.bootstrap
         self._server = server
+        if bootstrap.stats_sinks and server.options.concurrency > 1:
+            raise Unsupported("Bootstrap.stats_sinks with --concurrency > 1")
         self._interval_s = (
             seconds(bootstrap.stats_flush_interval) if bootstrap.HasField("stats_flush_interval") else 5.0
         )

@@ -48,6 +48,15 @@ def test_several_workers_do_not_restart_hot(tmp_path: Path) -> None:
     assert done.returncode == 1 and "hot restart with --concurrency > 1" in done.stderr
 
 
+def test_several_workers_have_no_sinks(tmp_path: Path) -> None:
+    kind = "type.googleapis.com/envoy.config.metrics.v3.StatsdSink"
+    address = {"socket_address": {"address": "127.0.0.1", "port_value": 8125, "protocol": "UDP"}}
+    sinks = {"stats_sinks": [{"name": "s", "typed_config": {"@type": kind, "address": address}}]}
+    done = validated(tmp_path, "--concurrency", "2", bootstrap=sinks)
+    assert done.returncode == 1 and "Bootstrap.stats_sinks with --concurrency > 1" in done.stderr
+    assert validated(tmp_path, bootstrap=sinks).returncode == 0
+
+
 def test_unknown_fields_of_the_bootstrap(tmp_path: Path) -> None:
     newer = {"static_resources": {"clusters": [{"name": "a", "newer_field": 1}]}, "later": {}}
     refused = validated(tmp_path, bootstrap=newer)
