@@ -244,6 +244,27 @@ def endpoints(server: Server) -> dict[str, Any]:
     return out
 
 
+EXTENSION = "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig"
+
+
+def extensions(server: Server) -> list[dict[str, Any]]:
+    """A section per kind of filter that ECDS serves."""
+    out = []
+    for kind in ("http_filter", "network_filter"):
+        held = [r for (k, _, _), r in server.xds.extensions.resources.items() if k == kind]
+        filters = [
+            versioned(
+                each.version,
+                {"ecds_filter": to_dict(each.consumer.config, EXTENSION), "last_updated": timestamp(each.updated)},
+            )
+            for each in held
+            if each.consumer.config is not None
+        ]
+        if held:
+            out.append({"@type": ADMIN + "EcdsConfigDump", **({"ecds_filters": filters} if filters else {})})
+    return out
+
+
 def scoped(server: Server) -> dict[str, Any]:
     return {"@type": ADMIN + "ScopedRoutesConfigDump"}
 
@@ -257,6 +278,7 @@ SINGULAR = {
     "static_route_configs": "RoutesConfigDump.StaticRouteConfig",
     "dynamic_route_configs": "RoutesConfigDump.DynamicRouteConfig",
     "static_secrets": "SecretsConfigDump.StaticSecret",
+    "ecds_filters": "EcdsConfigDump.EcdsFilterConfig",
     "dynamic_active_secrets": "SecretsConfigDump.DynamicSecret",
     "dynamic_warming_secrets": "SecretsConfigDump.DynamicSecret",
     "static_endpoint_configs": "EndpointsConfigDump.StaticEndpointConfig",
@@ -268,7 +290,7 @@ def entry_name(entry: dict[str, Any]) -> str:
     """The name of the resource in a dump's entry."""
     if isinstance(entry.get("name"), str):
         return str(entry["name"])
-    for key in ("cluster", "listener", "route_config", "secret", "endpoint_config"):
+    for key in ("cluster", "listener", "route_config", "secret", "endpoint_config", "ecds_filter"):
         inner = entry.get(key)
         if isinstance(inner, dict):
             return str(inner.get("name") or inner.get("cluster_name") or "")
@@ -291,7 +313,7 @@ def masked(value: dict[str, Any], paths: list[str]) -> dict[str, Any]:
 
 
 def config_dump(server: Server, query: dict[str, str]) -> Answer:
-    sections = [bootstrap(server), clusters(server)]
+    sections = [bootstrap(server), clusters(server), *extensions(server)]
     if "include_eds" in query:
         sections.append(endpoints(server))
     sections += [listeners(server), scoped(server), routes(server), secrets(server)]

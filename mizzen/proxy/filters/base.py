@@ -25,6 +25,7 @@ class HttpFilter:
     reads_response_data = False  # response_data, response_trailers
     finishes = False  # finished
     off = False  # HttpFilter.disabled: only on where a route says so
+    place: HttpFilter | None = None  # what stands for it in the chain, when ECDS configures it
     name = ""  # the filter's name in the configuration: per-route settings are found by it
 
     def request_headers(self, stream: Stream, headers: RequestHeaders, end: bool) -> bool:

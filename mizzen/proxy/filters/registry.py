@@ -107,9 +107,14 @@ def http_filters(messages: Any, server: Any, hcm: Any) -> list[Any]:
     """The chain of a connection manager. Raises ConfigError, Unsupported."""
     out: list[Any] = []
     for i, message in enumerate(messages):
-        if message.WhichOneof("config_type") == "config_discovery":
-            raise Unsupported(f"HttpFilter.config_discovery {message.name}")
         last = i == len(messages) - 1
+        if message.WhichOneof("config_type") == "config_discovery":
+            if last:
+                raise ConfigError(
+                    f"Error: non-terminal filter named {message.name} of type {message.name} is the last filter in a http filter chain."
+                )
+            out.append(discovered(message, server, hcm))
+            continue
         try:
             kind, config = typed(message.typed_config, message.name)
         except Unsupported:
@@ -142,6 +147,31 @@ def http_filters(messages: Any, server: Any, hcm: Any) -> list[Any]:
     return out
 
 
+def discovered(message: Any, server: Any, hcm: Any) -> Any:
+    """The place of an HTTP filter that ECDS configures."""
+    from mizzen.proxy.filters.discovered import NOTHING, Discovered, Settings
+
+    def make(kind: str, config: Any) -> Any:
+        return find(HTTP_FILTERS[kind][0])(config, server, hcm) or NOTHING
+
+    settings = Settings(message.name, message.config_discovery, HTTP_FILTERS, (f"{HTTP}router.v3.Router",), make)
+    place = Discovered(settings, server, hcm)
+    place.off = bool(message.disabled)
+    return place
+
+
+def discovered_network(message: Any, server: Any, listener: Any) -> Any:
+    """The place of a network filter that ECDS configures."""
+    from mizzen.proxy.filters.discovered import NO_NETWORK_FILTER, DiscoveredNetwork, Settings
+
+    def make(kind: str, config: Any) -> Any:
+        return find(NETWORK_FILTERS[kind])(config, server, listener) or NO_NETWORK_FILTER
+
+    terminal = [f"{NETWORK}tcp_proxy.v3.TcpProxy", f"{NETWORK}http_connection_manager.v3.HttpConnectionManager"]
+    settings = Settings(message.name, message.config_discovery, NETWORK_FILTERS, terminal, make)
+    return DiscoveredNetwork(settings, server, listener)
+
+
 def route_filter_config(name: str, any_message: Any, server: Any) -> Any:
     """What a typed_per_filter_config entry means. Raises ConfigError, Unsupported."""
     kind, config = typed(any_message, name)
@@ -164,7 +194,7 @@ def route_filter_config(name: str, any_message: Any, server: Any) -> Any:
 def network_filter(message: Any, server: Any, listener: Any) -> Any:
     """A network filter of a filter chain."""
     if message.WhichOneof("config_type") == "config_discovery":
-        raise Unsupported(f"Filter.config_discovery {message.name}")
+        return discovered_network(message, server, listener)
     kind, config = typed(message.typed_config, message.name)
     if kind not in NETWORK_FILTERS:
         raise ConfigError(f"Didn't find a registered implementation for '{message.name}' with type URL: '{kind}'")

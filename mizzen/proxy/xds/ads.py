@@ -367,11 +367,14 @@ class Stream:
                     resource.stats.update_success += 1
                 except ConfigError as error:
                     bad = True
-                    resource.stats.update_rejected += 1
                     errors.append(f"{name}: {error}")
             if not bad and name in state.resources:
                 state.cache[name] = message
-        if errors:
+        if errors:  # a response that is refused has failed for all that wait for its type
+            for resource in [each for those in state.resources.values() for each in those]:
+                resource.stats.update_rejected += 1
+                if hasattr(resource.consumer, "failed"):
+                    resource.consumer.failed()
             raise ConfigError("; ".join(dict.fromkeys(errors)))
 
     def _unpacked(self, any_message: Any, type_url: str) -> Any:

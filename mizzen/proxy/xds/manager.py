@@ -13,6 +13,7 @@ import time
 from typing import Any
 
 from envoy.config.cluster.v3 import cluster_pb2
+from envoy.config.core.v3 import extension_pb2
 from envoy.config.endpoint.v3 import endpoint_pb2
 from envoy.config.listener.v3 import listener_pb2
 from envoy.config.route.v3 import route_pb2
@@ -25,6 +26,7 @@ from mizzen.proxy.config.supported import check
 from mizzen.proxy.config.values import only_v3, seconds
 from mizzen.proxy.net.tls_context import Verifier, leaf_of
 from mizzen.proxy.stats.names import xds_group
+from mizzen.proxy.xds.extensions import Extension, Extensions
 from mizzen.proxy.xds.files import FileSource
 
 log = logging.getLogger("envoy.config")
@@ -34,12 +36,14 @@ EDS = PREFIX + "envoy.config.endpoint.v3.ClusterLoadAssignment"
 LDS = PREFIX + "envoy.config.listener.v3.Listener"
 RDS = PREFIX + "envoy.config.route.v3.RouteConfiguration"
 SDS = PREFIX + "envoy.extensions.transport_sockets.tls.v3.Secret"
+ECDS = PREFIX + "envoy.config.core.v3.TypedExtensionConfig"
 TYPES: dict[str, Any] = {
     CDS: cluster_pb2.Cluster,
     EDS: endpoint_pb2.ClusterLoadAssignment,
     LDS: listener_pb2.Listener,
     RDS: route_pb2.RouteConfiguration,
     SDS: secret_pb2.Secret,
+    ECDS: extension_pb2.TypedExtensionConfig,
 }
 
 
@@ -188,6 +192,7 @@ class Xds:
         self.resources: set[Resource] = set()
         self.route_resources: dict[tuple[str, bytes], Resource] = {}
         self.eds_resources: dict[tuple[str, bytes], list[Resource]] = {}
+        self.extensions = Extensions(server)
         self.ads: Any = None
         self.streams: dict[bytes, Any] = {}
         self.progress = asyncio.Event()
@@ -227,6 +232,16 @@ class Xds:
         resource = Resource(self, SDS, name, SecretConsumer(self.server, secret, kind), stats)
         self.resources.add(resource)
         resource.start(config)
+
+    def extension(self, place: Any, kind: str, name: str, source: Any) -> Extension:
+        """Where the configuration of a filter is, or will be."""
+        return self.extensions.join(place, kind, name, source, self._subscribed)
+
+    def _subscribed(self, name: str, consumer: Extension, stats: Any, source: Any) -> Resource:
+        resource = Resource(self, ECDS, name, consumer, stats)
+        self.resources.add(resource)
+        resource.start(source)
+        return resource
 
     def ads_subscribe(self, resource: Resource) -> Any:
         if self.ads is None:

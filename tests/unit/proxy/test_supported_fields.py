@@ -44,6 +44,7 @@ from mizzen.proxy.server import Options, Server
 from mizzen.proxy.upstream.cluster import Cluster
 from mizzen.proxy.upstream.discovery import discovery
 from mizzen.proxy.upstream.health import checker
+from mizzen.proxy.xds.extensions import Extension
 from mizzen.proxy.xds.manager import SecretConsumer
 from mizzen.wire import newer
 from tests.support.recorded import Reads, Recorded, record
@@ -90,6 +91,10 @@ class Discovery:
 
     def routes(self, rds: Any, hcm: Any) -> RouteSource:
         return RouteSource(rds.route_config_name)
+
+    def extension(self, place: Any, kind: str, name: str, source: Any) -> Extension:
+        del place, source
+        return Extension(name, kind, None)
 
     def endpoints(self, *_: Any) -> None: ...
 

@@ -148,7 +148,7 @@ EXTENSIONS: dict[str, str] = {
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager.UpgradeConfig":
         "upgrade_type filters enabled",
     "envoy.extensions.filters.network.http_connection_manager.v3.HttpFilter":
-        "name typed_config is_optional disabled",
+        "name typed_config config_discovery is_optional disabled",
     "envoy.extensions.filters.network.http_connection_manager.v3.LocalReplyConfig": "mappers body_format",
     "envoy.extensions.filters.network.http_connection_manager.v3.Rds": "config_source route_config_name",
     "envoy.extensions.filters.network.http_connection_manager.v3.RequestIDExtension": "typed_config",

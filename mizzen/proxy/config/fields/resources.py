@@ -75,6 +75,8 @@ RESOURCES: dict[str, str] = {
     "envoy.config.core.v3.BackoffStrategy": "base_interval max_interval",
     "envoy.config.core.v3.BindConfig": "source_address extra_source_addresses",
     "envoy.config.core.v3.CidrRange": "address_prefix prefix_len",
+    "envoy.config.core.v3.ExtensionConfigSource":
+        "config_source default_config apply_default_config_without_warming type_urls",
     "envoy.config.core.v3.ConfigSource":
         "path_config_source api_config_source ads initial_fetch_timeout resource_api_version",
     "envoy.config.core.v3.DataSource": "filename inline_bytes inline_string environment_variable",
@@ -139,7 +141,7 @@ RESOURCES: dict[str, str] = {
     "envoy.config.endpoint.v3.LocalityLbEndpoints":
         "locality lb_endpoints load_balancing_weight priority",
     "envoy.config.listener.v3.AdditionalAddress": "address",
-    "envoy.config.listener.v3.Filter": "name typed_config",
+    "envoy.config.listener.v3.Filter": "name typed_config config_discovery",
     "envoy.config.listener.v3.FilterChain":
         "filter_chain_match filters transport_socket transport_socket_connect_timeout name",
     "envoy.config.listener.v3.FilterChainMatch":
