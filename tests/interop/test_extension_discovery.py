@@ -239,6 +239,7 @@ async def observed(which: str, folder: Path, delta: bool) -> dict[str, Any]:
         seen["denied"] = await proxy.get("first")
         serve(one=BUFFER)
         await proxy.reloads("one", 1, what="config_fail")
+        await until(lambda: ads.refused, "the refusal", WAIT_S)
         seen["refused"] = (refusal(ads.refused[-1]), await proxy.get("first"))
         serve(one=limit(1))
         await proxy.reloads("one", 3)
@@ -323,6 +324,7 @@ async def test_python_and_compressing_filters_come_and_change(tmp_path: Path) ->
             assert await proxy.get("first") == (200, f"fine{word}")
         ads.serve(ECDS, {"one": extension("one", wasm)})
         await proxy.reloads("one", 1, what="config_fail")
+        await until(lambda: ads.refused, "the refusal", WAIT_S)
         assert ads.refused[-1] == "one: not supported: one (envoy.extensions.filters.http.wasm.v3.Wasm)"
         assert await proxy.get("first") == (200, "fineb")
         ads.serve(ECDS, {"one": extension("one", COMPRESSOR)})
