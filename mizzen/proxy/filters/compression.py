@@ -192,7 +192,7 @@ class Compressor(HttpFilter):
     def response_trailers(self, stream: Stream, trailers: Headers) -> bool:
         coder = stream.state.pop((self, "response"), None) if stream.state is not None else None
         if coder is not None:
-            stream.add_response_data(self, coder(b"", True))
+            stream.add_response_data(self.place or self, coder(b"", True))
         return True
 
 

@@ -125,7 +125,7 @@ class GrpcWeb(HttpFilter):
         text = "".join(f"{name}:{value}\r\n" for name, value in trailers.items()).encode("latin-1", "replace")
         frame = bytes((TRAILER_FRAME,)) + len(text).to_bytes(4, "big") + text
         stream.response_trailers = None
-        stream.end_response(self, self._text(call, frame, True) if call.text_out else frame)
+        stream.end_response(self.place or self, self._text(call, frame, True) if call.text_out else frame)
         return False
 
 

@@ -211,7 +211,7 @@ class ResponseSide(StreamInfo):
 
     def _add_data(self, filter_: Any, data: bytes, end: bool) -> None:
         encoders = self.hcm.data_encoders
-        for each in encoders[encoders.index(filter_.place or filter_) + 1 :]:
+        for each in encoders[encoders.index(filter_) + 1 :]:
             passed = each.response_data(self, data, end)
             if passed is None:
                 return
