@@ -29,7 +29,7 @@ class Settings:
 
     def __init__(self, name: str, message: Any, known: Iterable[str], terminal: Iterable[str], make: Make) -> None:
         self.name, self.make, self.known = name, make, frozenset(known)
-        self.source = message.config_source
+        self.source, default = message.config_source, message.default_config
         self.without_warming: bool = message.apply_default_config_without_warming
         self.urls = [url.rpartition("/")[2] for url in message.type_urls]
         if not self.urls:
@@ -43,7 +43,7 @@ class Settings:
                 raise Unsupported(f"config_discovery of a filter that ends its chain: {name} ({url})")
         if not self.known.intersection(self.urls):
             raise ConfigError(f"Error: no factory found for a required type URL {self.urls[0]}.")
-        self.default = self.compiled(message.default_config) if message.HasField("default_config") else None
+        self.default = self.compiled(default) if message.HasField("default_config") else None
 
     def compiled(self, any_message: Any) -> Any:
         """The filter of an Any. Raises ConfigError, Unsupported."""
