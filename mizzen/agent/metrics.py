@@ -93,14 +93,12 @@ class Metrics:
             "istio_agent_process_start_time_seconds": self._started,
             **{f"istio_agent_{name}": value for name, value in self._counters().items()},
         }
-        names = dict.fromkeys(name.partition("{")[0] for name in numbers)
-        samples = {
-            name: [f"{one} {value:g}\n" for one, value in numbers.items() if one.partition("{")[0] == name]
-            for name in names
-        }
-        lines = [f"# TYPE {name} gauge\n{''.join(found)}" for name, found in samples.items()]
+        families: dict[str, str] = {}
+        for name, value in numbers.items():
+            family = name.partition("{")[0]
+            families[family] = families.get(family, f"# TYPE {family} gauge\n") + f"{name} {value:g}\n"
         info = f'istio_agent_build_info{{version="{__version__}"}} 1\n'
-        return ("".join(lines) + f"# TYPE istio_agent_build_info gauge\n{info}").encode()
+        return ("".join(families.values()) + f"# TYPE istio_agent_build_info gauge\n{info}").encode()
 
     async def _envoy(self, query: str, timeout_s: float) -> Response:
         if self._envoy_port is None:

@@ -13,7 +13,6 @@ import msgspec
 from mizzen.api.errors import Invalid
 from mizzen.api.istio.mesh import MeshConfig, VisibilityPolicy
 from mizzen.api.labels import Predicate, from_message, nothing
-from mizzen.istiod.registry.model import Service
 from mizzen.istiod.snapshot.visibility import NONE, PRIVATE, PUBLIC
 
 
@@ -33,14 +32,14 @@ class EntryVisibility:
                 return visibility
         return self._default
 
-    def cap(self, svc: Service, exported: Iterable[str], namespace_labels: Mapping[str, str]) -> frozenset[str]:
-        """exported (never empty) as far as the policies allow it for this service."""
+    def cap(self, namespace: str, exported: Iterable[str], namespace_labels: Mapping[str, str]) -> frozenset[str]:
+        """Where a ServiceEntry of a namespace is exported to (never empty), as far as the policies allow it."""
         targets = frozenset(exported)
-        if not self.applies or svc.kind != "ServiceEntry" or targets == {NONE}:
+        if targets == {NONE}:
             return targets
         visibility = self.of(namespace_labels)
         if visibility == "NAMESPACE":
-            return frozenset({PRIVATE if targets & {PUBLIC, PRIVATE, svc.namespace} else NONE})
+            return frozenset({PRIVATE if targets & {PUBLIC, PRIVATE, namespace} else NONE})
         return frozenset({NONE}) if visibility == "NONE" else targets
 
 

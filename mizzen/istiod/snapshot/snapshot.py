@@ -79,13 +79,16 @@ class Snapshot:
     """Immutable. mesh: the effective MeshConfig; objects: all objects; registry: services, endpoints, workloads.
 
     memo: results of pure functions by what they were made from, handed on to the next snapshot; local: results that hold for
-    this snapshot alone; keys: JWKS text by where it was fetched from; cluster_local: hosts whose endpoints stay in their cluster.
+    this snapshot alone; keys: JWKS text by where it was fetched from; cluster_local: hosts whose endpoints stay in their cluster;
+    entry_visibility: how widely the mesh lets ServiceEntries be seen.
     """
 
     mesh: MeshConfig
     options: Options
     objects: Objects
     registry: Registry
+    cluster_local: ClusterLocalHosts
+    entry_visibility: EntryVisibility
     exports: Exports[Service]
     networks: Networks
     virtual_services: VirtualServices
@@ -108,7 +111,6 @@ class Snapshot:
         self._scopes: dict[tuple[str, str, int], Scope] = {}
         self.memo = Memo()
         self.local = Memo()
-        self.cluster_local = ClusterLocalHosts(mesh, options.domain)
         self.keys: Mapping[str, str] = {name: obj.text for (_, name), obj in objects.table("Jwks").items()}
         self.translated = Translated()
 
@@ -119,6 +121,8 @@ class Snapshot:
         identity = Identity(
             new.trust_domain, options.cluster_id, new.own_network, options.domain, options.default_target_ports
         )
+        new.cluster_local = ClusterLocalHosts(mesh, options.domain)
+        new.entry_visibility = EntryVisibility(mesh)
         new._index_networks()
         new.registry = Registry.build(new.objects, identity)
         new._index_exports()
@@ -141,6 +145,7 @@ class Snapshot:
         changes = list(changes)
         kinds = {change.kind for change in changes}
         new = Snapshot(self.mesh, self.options, self.objects.after(changes))
+        new.cluster_local, new.entry_visibility = self.cluster_local, self.entry_visibility
         if new.own_network != self.own_network:
             return Snapshot.build(new.objects, self.mesh, self.options)
         services = [obj for change in changes if change.kind == "Service" for obj in (change.old, change.obj)]
@@ -149,7 +154,7 @@ class Snapshot:
         else:
             new.networks = self.networks
         new.registry = self.registry.updated(new.objects, changes)
-        capped = "Namespace" in kinds and EntryVisibility(self.mesh).applies
+        capped = "Namespace" in kinds and self.entry_visibility.applies
         if new.registry.services is self.registry.services and not capped:
             new.exports = self.exports
         else:
@@ -191,16 +196,13 @@ class Snapshot:
     def _index_exports(self) -> None:
         self.exports = Exports()
         default = self.mesh.default_service_export_to
-        caps = EntryVisibility(self.mesh)
-        if not caps.applies:
-            for svc in self.registry.services:
-                self.exports.add(svc, svc.namespace, svc.export_to, default)
-            return
-        namespaces = self.objects.table("Namespace")
         for svc in self.registry.services:
-            namespace = namespaces.get(("", svc.namespace))
-            labels = (namespace.metadata.labels if namespace is not None else None) or {}
-            self.exports.add(svc, svc.namespace, caps.cap(svc, svc.export_to or default or (PUBLIC,), labels), default)
+            export_to = svc.export_to
+            if self.entry_visibility.applies and svc.kind == "ServiceEntry":
+                namespace = self.objects.table("Namespace").get(("", svc.namespace))
+                labels = (namespace.metadata.labels if namespace is not None else None) or {}
+                export_to = self.entry_visibility.cap(svc.namespace, export_to or default or (PUBLIC,), labels)
+            self.exports.add(svc, svc.namespace, export_to, default)
 
     def _index(self, name: str, before: Snapshot | None) -> None:
         mesh, root, domain = self.mesh, self.root_namespace, self.options.config_domain

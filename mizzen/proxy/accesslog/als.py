@@ -13,7 +13,7 @@ from typing import Any
 from envoy.data.accesslog.v3 import accesslog_pb2
 from envoy.service.accesslog.v3 import als_pb2
 
-from mizzen.proxy.accesslog.als_entries import common_filler, http_filler, tcp_filler
+from mizzen.proxy.accesslog.als_entries import Filler, common_filler, http_filler, tcp_filler
 from mizzen.proxy.accesslog.stream import Stream
 from mizzen.proxy.config.errors import ConfigError
 from mizzen.proxy.config.values import only_v3, optional_seconds, wrapped
@@ -74,35 +74,35 @@ class Logger:
         self._stream.send(message.SerializeToString())
 
 
+Sink = tuple[Callable[[Any], None], Callable[[StreamInfo], Any]]
+"""Where entries go, and what makes them."""
+
+
+def http(config: Any, server: Any) -> Sink:
+    """Of an HttpGrpcAccessLogConfig."""
+    return _sink(config.common_config, HTTP, accesslog_pb2.HTTPAccessLogEntry, http_filler(config), server)
+
+
+def tcp(config: Any, server: Any) -> Sink:
+    """Of a TcpGrpcAccessLogConfig."""
+    return _sink(config.common_config, TCP, accesslog_pb2.TCPAccessLogEntry, tcp_filler, server)
+
+
+def _sink(config: Any, kind: str, entry_type: Callable[[], Any], parts: Filler, server: Any) -> Sink:
+    common = common_filler(config)
+
+    def make(info: StreamInfo) -> Any:
+        entry = entry_type()
+        common(entry.common_properties, info)
+        parts(entry, info)
+        return entry
+
+    return _shared(config, kind, server).write, make
+
+
 def _shared(common: Any, kind: str, server: Any) -> Logger:
     key = (kind, common.SerializeToString(deterministic=True))
     found: Logger | None = server.log_streams.get(key)
     if found is None:
         found = server.log_streams[key] = Logger(common, kind, server)
     return found
-
-
-def http(config: Any, server: Any) -> tuple[Callable[[Any], None], Callable[[StreamInfo], Any]]:
-    """Where the entries of an HttpGrpcAccessLogConfig go, and what makes them."""
-    common, parts = common_filler(config.common_config), http_filler(config)
-
-    def make(info: StreamInfo) -> Any:
-        entry = accesslog_pb2.HTTPAccessLogEntry()
-        common(entry.common_properties, info)
-        parts(entry, info)
-        return entry
-
-    return _shared(config.common_config, HTTP, server).write, make
-
-
-def tcp(config: Any, server: Any) -> tuple[Callable[[Any], None], Callable[[StreamInfo], Any]]:
-    """Where the entries of a TcpGrpcAccessLogConfig go, and what makes them."""
-    common = common_filler(config.common_config)
-
-    def make(info: StreamInfo) -> Any:
-        entry = accesslog_pb2.TCPAccessLogEntry()
-        common(entry.common_properties, info)
-        tcp_filler(entry, info)
-        return entry
-
-    return _shared(config.common_config, TCP, server).write, make

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from mizzen.proxy.config.errors import ConfigError, Unsupported
+from mizzen.proxy.filters.grpc_service import GrpcService
 from mizzen.proxy.xds.grpc import Call
 
 MAX_WAITING = 1 << 20  # bytes, Envoy's default limit of a stream's buffer
@@ -29,16 +29,7 @@ class Stream:
     """The call of one logger or sink. service: a core.v3.GrpcService; server: has `clusters`."""
 
     def __init__(self, service: Any, server: Any, method: str) -> None:
-        if service.WhichOneof("target_specifier") != "envoy_grpc":
-            raise Unsupported("GrpcService.google_grpc")
-        if service.envoy_grpc.HasField("retry_policy"):
-            raise Unsupported("GrpcService.envoy_grpc.retry_policy")
-        self._cluster: str = service.envoy_grpc.cluster_name
-        if not self._cluster:
-            raise ConfigError("GrpcService.EnvoyGrpc.ClusterName: value length must be at least 1 characters")
-        self._authority: str = service.envoy_grpc.authority
-        self._metadata = [(each.key, each.value) for each in service.initial_metadata]
-        self._server, self._method = server, method
+        self._service, self._method = GrpcService(service, server), method
         self._call: _Stream | None = None
         self._waiting: list[bytes] = []
         self._size = 0
@@ -66,13 +57,9 @@ class Stream:
         call.connection.flush()
 
     def _begin(self) -> _Stream | None:
-        cluster = self._server.clusters.get(self._cluster)
-        if cluster is None:
-            return None
-        call = self._call = _Stream(cluster, self._method, self._metadata, self._opened, _ignored, self._ended)
-        if self._authority:
-            call.headers.authority = self._authority
-        call.start()
+        call = self._call = self._service.prepared(_Stream, self._method, self._opened, _ignored, self._ended)
+        if call is not None:
+            call.start()
         return call
 
     def _opened(self) -> None:
