@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +14,9 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.logs.v1 import logs_service_pb2
 
 from mizzen.agent.supervisor import find_envoy
-from tests.interop.test_tracing import HTTP2, TYPES, address, cluster, scrubbed, written
+from tests.interop.test_tracing import scrubbed
+from tests.support.either_proxy import HTTP2, TYPES, address, cluster, proxy
 from tests.support.poll import until
-from tests.support.proxy_ports import admin_port, listener_ports
-from tests.support.real_envoy import ENVOY
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
 LOG = TYPES + "envoy.extensions.access_loggers.open_telemetry.v3.OpenTelemetryAccessLogConfig"
@@ -118,24 +114,6 @@ class Collector:
                     assert int(record.pop("timeUnixNano")) > 1e18
                     self.records.append({"resource": group.get("resource", {}), **record})
         return logs_service_pb2.ExportLogsServiceResponse().SerializeToString()
-
-
-@asynccontextmanager
-async def proxy(which: str, folder: Path, config: dict[str, Any]) -> AsyncIterator[tuple[int, dict[str, int]]]:
-    file, admin_file = written(folder, config), folder / "admin"
-    ours = [sys.executable, "-m", "mizzen", "proxy"]
-    command = ours if which == "mizzen" else [str(ENVOY), "--concurrency", "1", "--use-dynamic-base-id"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "-c", str(file), "-l", "error", "--admin-address-path", str(admin_file)
-    )
-    try:
-        await until(lambda: admin_port(admin_file), "the admin's address", 20.0)
-        async with aiohttp.ClientSession() as session:
-            port = admin_port(admin_file)
-            yield port, await listener_ports(session, port, 2)
-    finally:
-        process.terminate()
-        await process.wait()
 
 
 async def observed(which: str, folder: Path, name: str) -> dict[str, Any]:

@@ -11,9 +11,8 @@ import pytest
 from aiohttp import web
 
 from mizzen.agent.supervisor import find_envoy
-from tests.interop.test_access_log_collector import proxy
 from tests.interop.test_access_log_service import bootstrap
-from tests.interop.test_tracing import TYPES
+from tests.support.either_proxy import TYPES, proxy
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
 CEL = TYPES + "envoy.extensions.access_loggers.filters.cel.v3.ExpressionFilter"

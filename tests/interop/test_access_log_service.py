@@ -15,8 +15,8 @@ from envoy.service.accesslog.v3 import als_pb2
 from google.protobuf import json_format
 
 from mizzen.agent.supervisor import find_envoy
-from tests.interop.test_access_log_collector import proxy
-from tests.interop.test_tracing import HTTP2, TYPES, address, cluster, scrubbed
+from tests.interop.test_tracing import scrubbed
+from tests.support.either_proxy import HTTP2, TYPES, address, cluster, proxy
 from tests.support.poll import until
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")

@@ -14,7 +14,7 @@ import zstandard
 from aiohttp import web
 
 from mizzen.agent.supervisor import find_envoy
-from tests.interop.test_tcp_tunnel import TYPES, address, cluster, running
+from tests.support.either_proxy import TYPES, address, cluster, proxy, with_admin
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
 TEXT = b"all that is long enough is packed " * 200
@@ -34,9 +34,9 @@ ACCEPTED = [
 
 def compressor(name: str, **more: Any) -> dict[str, Any]:
     message = name.capitalize()
-    coder = {"@type": f"{TYPES}compression.{name}.compressor.v3.{message}"}
+    coder = {"@type": f"{TYPES}envoy.extensions.compression.{name}.compressor.v3.{message}"}
     typed = {
-        "@type": TYPES + "filters.http.compressor.v3.Compressor",
+        "@type": TYPES + "envoy.extensions.filters.http.compressor.v3.Compressor",
         "compressor_library": {"name": "text", "typed_config": coder},
         "response_direction_config": {"common_config": {"min_content_length": 100}},
         **more,
@@ -45,19 +45,19 @@ def compressor(name: str, **more: Any) -> dict[str, Any]:
 
 
 def decompressor(name: str) -> dict[str, Any]:
-    coder = {"@type": f"{TYPES}compression.{name}.decompressor.v3.{name.capitalize()}"}
+    coder = {"@type": f"{TYPES}envoy.extensions.compression.{name}.decompressor.v3.{name.capitalize()}"}
     typed = {
-        "@type": TYPES + "filters.http.decompressor.v3.Decompressor",
+        "@type": TYPES + "envoy.extensions.filters.http.decompressor.v3.Decompressor",
         "decompressor_library": {"name": "text", "typed_config": coder},
     }
     return {"name": f"decompressor.{name}", "typed_config": typed}
 
 
 def listener(name: str, filters: list[dict[str, Any]]) -> dict[str, Any]:
-    router = {"name": "router", "typed_config": {"@type": TYPES + "filters.http.router.v3.Router"}}
+    router = {"name": "router", "typed_config": {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}}
     route = {"match": {"prefix": "/"}, "route": {"cluster": "up"}}
     manager = {
-        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "http_filters": [*filters, router],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [route]}]},
@@ -117,7 +117,7 @@ async def observed(which: str, folder: Path) -> dict[str, Any]:
     skipped = ("accept-encoding",)
     try:
         async with (
-            running(which, folder / which, static) as (admin, ports),
+            proxy(which, folder / which, with_admin(static), level="warning") as (admin, ports),
             aiohttp.ClientSession(auto_decompress=False, skip_auto_headers=skipped) as session,
         ):
             for name in ("all", "first", *CODERS):

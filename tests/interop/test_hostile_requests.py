@@ -12,8 +12,7 @@ import pytest
 
 from mizzen.agent.supervisor import find_envoy
 from tests.interop.hostile_requests import CASES
-from tests.interop.test_access_log_collector import proxy
-from tests.interop.test_tracing import TYPES, address, cluster
+from tests.support.either_proxy import TYPES, cluster, http_chains, proxy, two_alike
 
 pytestmark = [pytest.mark.skipif(not find_envoy(), reason="no Envoy here"), pytest.mark.timeout(240)]
 Outcome = tuple[list[str], list[tuple[str, str]]]
@@ -74,21 +73,8 @@ async def answer(port: int, raw: bytes, patience_s: float) -> list[str]:
 def bootstrap(upstream: int) -> dict[str, Any]:
     router = {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router", "suppress_envoy_headers": True}
     routes = [{"match": {"prefix": "/"}, "route": {"cluster": "up", "timeout": "3s"}}]
-    manager = {
-        "@type": TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "h",
-        "generate_request_id": False,
-        "http_filters": [{"name": "router", "typed_config": router}],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-    }
-    chains = [{"filters": [{"name": "http", "typed_config": manager}]}]
-    return {
-        "admin": {"address": address(0)},
-        "static_resources": {
-            "listeners": [{"name": name, "address": address(0), "filter_chains": chains} for name in ("one", "two")],
-            "clusters": [cluster("up", upstream)],
-        },
-    }
+    filters = [{"name": "router", "typed_config": router}]
+    return two_alike(http_chains(routes, generate_request_id=False, http_filters=filters), cluster("up", upstream))
 
 
 async def with_proxy(

@@ -13,8 +13,7 @@ import pytest
 
 from mizzen.agent.supervisor import find_envoy
 from tests.interop.http2_attacks import ATTACKS, Attack
-from tests.interop.test_access_log_collector import proxy
-from tests.interop.test_tracing import TYPES, address, cluster
+from tests.support.either_proxy import DIRECT, cluster, http_chains, proxy, two_alike
 
 pytestmark = [pytest.mark.skipif(not find_envoy(), reason="no Envoy here"), pytest.mark.timeout(240)]
 WATCHED = ("flood", "overflow", "premature_resets", "cx_protocol_error")
@@ -54,25 +53,11 @@ async def _upstream(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) 
 
 
 def bootstrap(upstream: int) -> dict[str, Any]:
-    router = {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}
     routes = [
-        {"match": {"prefix": "/direct"}, "direct_response": {"status": 200, "body": {"inline_string": "hello"}}},
+        {**DIRECT, "match": {"prefix": "/direct"}},
         {"match": {"prefix": "/"}, "route": {"cluster": "up", "timeout": "0s"}},
     ]
-    manager = {
-        "@type": TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "h",
-        "http_filters": [{"name": "router", "typed_config": router}],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-    }
-    chains = [{"filters": [{"name": "http", "typed_config": manager}]}]
-    return {
-        "admin": {"address": address(0)},
-        "static_resources": {
-            "listeners": [{"name": name, "address": address(0), "filter_chains": chains} for name in ("one", "two")],
-            "clusters": [cluster("up", upstream)],
-        },
-    }
+    return two_alike(http_chains(routes), cluster("up", upstream))
 
 
 async def with_proxy(which: str, folder: Path, work: Callable[[Proxy], Awaitable[Any]]) -> Any:

@@ -14,10 +14,10 @@ from aiohttp import web
 
 from mizzen.agent.supervisor import find_envoy
 from tests.interop.test_compression import listener
-from tests.interop.test_tcp_tunnel import TYPES, address, running
+from tests.support.either_proxy import TYPES, address, proxy, with_admin
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
-LB = TYPES + "load_balancing_policies."
+LB = TYPES + "envoy.extensions.load_balancing_policies."
 HOSTS = 4
 ASKED = 80
 WEIGHTED = {"locality_lb_config": {"locality_weighted_lb_config": {}}}
@@ -94,7 +94,10 @@ async def observed(which: str, folder: Path, hosts: list[int]) -> dict[str, list
     """The hosts that answered each policy's requests, in order."""
     static = {"listeners": [to(name) for name in POLICIES], "clusters": [cluster(name, hosts) for name in POLICIES]}
     out: dict[str, list[int]] = {}
-    async with running(which, folder / which, static) as (_, ports), aiohttp.ClientSession() as session:
+    async with (
+        proxy(which, folder / which, with_admin(static), level="warning") as (_, ports),
+        aiohttp.ClientSession() as session,
+    ):
         for name in POLICIES:
             out[name] = []
             for i in range(ASKED):

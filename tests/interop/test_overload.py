@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
-import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -15,10 +13,8 @@ import aiohttp
 import pytest
 
 from mizzen.agent.supervisor import find_envoy
-from tests.interop.test_tracing import TYPES, address
+from tests.support.either_proxy import TYPES, address, http_chains, proxy
 from tests.support.poll import until
-from tests.support.proxy_ports import admin_port, listener_ports
-from tests.support.real_envoy import ENVOY
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
 ACTION, POINT = "envoy.overload_actions.", "envoy.load_shed_points."
@@ -82,17 +78,7 @@ def bootstrap(folder: Path) -> dict[str, Any]:
         "log_format": {"text_format_source": {"inline_string": line}},
     }
     routes = [{"match": {"prefix": "/"}, "direct_response": {"status": 200, "body": {"inline_string": "hi"}}}]
-    manager = {
-        "@type": TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "h",
-        "drain_timeout": "0.05s",
-        "access_log": [{"name": "log", "typed_config": log}],
-        "http_filters": [
-            {"name": "r", "typed_config": {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}}
-        ],
-        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": routes}]},
-    }
-    chains = [{"filters": [{"name": "hcm", "typed_config": manager}]}]
+    chains = http_chains(routes, drain_timeout="0.05s", access_log=[{"name": "log", "typed_config": log}])
     bypass = {"name": "b", "bypass_overload_manager": True, "address": address(0), "filter_chains": chains}
     return {
         "admin": {"address": address(0)},
@@ -178,19 +164,12 @@ async def running(which: str, folder: Path) -> AsyncIterator[Proxy]:
     os.mkdir(folder)
     for name in (*ACTIONS, *POINTS):
         put(folder, name, 0)
-    file, admin = folder / "bootstrap.json", folder / "admin"
-    file.write_text(json.dumps(bootstrap(folder)))
-    ours = [sys.executable, "-m", "mizzen", "proxy"]
-    command = ours if which == "mizzen" else [str(ENVOY), "--concurrency", "1", "--use-dynamic-base-id"]
-    flags = ["-c", str(file), "--admin-address-path", str(admin), "-l", "error", "--file-flush-interval-msec", "20"]
-    process = await asyncio.create_subprocess_exec(*command, *flags)
-    try:
-        await until(lambda: admin_port(admin), "the admin address", 30)
-        async with aiohttp.ClientSession() as session:
-            yield Proxy(folder, session, admin_port(admin), await listener_ports(session, admin_port(admin), 2))
-    finally:
-        process.terminate()
-        await process.wait()
+    quick = ("--file-flush-interval-msec", "20")
+    async with (
+        proxy(which, folder / "proxy", bootstrap(folder), *quick) as (admin, ports),
+        aiohttp.ClientSession() as session,
+    ):
+        yield Proxy(folder, session, admin, ports)
 
 
 async def observed(which: str, folder: Path) -> dict[str, Any]:

@@ -11,9 +11,8 @@ from typing import Any
 import pytest
 
 from mizzen.agent.supervisor import find_envoy
-from tests.interop.test_access_log_collector import proxy
 from tests.interop.test_http2_attacks import _get, _used
-from tests.interop.test_tracing import TYPES, address
+from tests.support.either_proxy import DIRECT, ROUTER, TYPES, http_chains, proxy, two_alike
 
 pytestmark = [pytest.mark.skipif(not find_envoy(), reason="no Envoy here"), pytest.mark.timeout(120)]
 SLOW = {
@@ -33,32 +32,10 @@ WATCHED = (
 
 
 def bootstrap(timeout: str) -> dict[str, Any]:
-    router = {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}
     buffer = {"@type": TYPES + "envoy.extensions.filters.http.buffer.v3.Buffer", "max_request_bytes": 1000}
-    manager = {
-        "@type": TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
-        "stat_prefix": "h",
-        timeout: "1s",
-        "common_http_protocol_options": {"idle_timeout": "3s"},
-        "http_filters": [{"name": "buffer", "typed_config": buffer}, {"name": "router", "typed_config": router}],
-        "route_config": {
-            "virtual_hosts": [
-                {
-                    "name": "all",
-                    "domains": ["*"],
-                    "routes": [
-                        {
-                            "match": {"prefix": "/"},
-                            "direct_response": {"status": 200, "body": {"inline_string": "hello"}},
-                        }
-                    ],
-                }
-            ]
-        },
-    }
-    chains = [{"filters": [{"name": "http", "typed_config": manager}]}]
-    listeners = [{"name": name, "address": address(0), "filter_chains": chains} for name in ("one", "two")]
-    return {"admin": {"address": address(0)}, "static_resources": {"listeners": listeners}}
+    filters = [{"name": "buffer", "typed_config": buffer}, ROUTER]
+    options = {timeout: "1s", "common_http_protocol_options": {"idle_timeout": "3s"}}
+    return two_alike(http_chains([DIRECT], http_filters=filters, **options))
 
 
 async def one(port: int, said: bytes) -> str:

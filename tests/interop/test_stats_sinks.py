@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +16,7 @@ import pytest
 
 from mizzen.agent.supervisor import find_envoy
 from mizzen.wire.metrics import StreamMetricsMessage
-from tests.interop.test_access_log_collector import proxy
-from tests.interop.test_tracing import HTTP2, TYPES, address, cluster
+from tests.support.either_proxy import HTTP2, TYPES, address, cluster, proxy
 from tests.support.poll import until
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
@@ -170,6 +171,19 @@ def told(seen: list[str], deltas: bool) -> dict[str, Any]:
     return {key: value for key, value in out.items() if value and not LEFT_OUT.search(key)}
 
 
+def quiet(collector: Collector, for_s: float = 0.3) -> Callable[[], bool]:
+    """Whether nothing new has come for a while: a flush is many packets."""
+    count, since = -1, 0.0
+
+    def holds() -> bool:
+        nonlocal count, since
+        if len(collector.seen) != count:
+            count, since = len(collector.seen), time.monotonic()
+        return time.monotonic() - since > for_s
+
+    return holds
+
+
 async def observed(which: str, folder: Path, name: str, on_admin: bool = False) -> Any:
     sink = SINKS[name]
     deltas = "MetricsService" not in sink["@type"] or "report_counters_as_deltas" in sink
@@ -192,7 +206,9 @@ async def observed(which: str, folder: Path, name: str, on_admin: bool = False) 
                 await answer.read()
         await until(lambda: completed() == 3, f"{which}: three requests")
         count = len(collector.seen)
-        if not on_admin:
+        if on_admin:
+            await until(quiet(collector), f"{which}: the flush's end")
+        else:
             await until(lambda: len(collector.seen) > count + 20, f"{which}: the next flush")
         if "max_bytes_per_datagram" in sink:
             assert all(len(packet) <= 512 for packet in collector.packets)

@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import sys
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +11,11 @@ import aiohttp
 import pytest
 
 from mizzen.agent.supervisor import find_envoy
+from tests.support.either_proxy import HTTP2, TYPES, address, cluster, proxy, with_admin
 from tests.support.poll import until
-from tests.support.proxy_ports import admin_port, listener_ports
-from tests.support.real_envoy import ENVOY
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
-TYPES = "type.googleapis.com/envoy.extensions."
+QUICK = ("--file-flush-interval-msec", "20")
 MORE = {"header": {"key": "x-client", "value": "%DOWNSTREAM_REMOTE_ADDRESS_WITHOUT_PORT%"}}
 TRANSPARENT = {"header": {"key": "x-gone", "value": "%REQ(x-none)%"}}
 KEPT = {"propagate_response_headers": True}
@@ -51,15 +46,15 @@ LOG = (
 )
 
 
-def address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
 def listener(name: str, tunnel: dict[str, Any], cluster: str, log: Path) -> dict[str, Any]:
     format_ = {"text_format_source": {"inline_string": f"{LOG}\n"}}
-    file = {"@type": TYPES + "access_loggers.file.v3.FileAccessLog", "path": str(log), "log_format": format_}
+    file = {
+        "@type": TYPES + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(log),
+        "log_format": format_,
+    }
     proxy_ = {
-        "@type": TYPES + "filters.network.tcp_proxy.v3.TcpProxy",
+        "@type": TYPES + "envoy.extensions.filters.network.tcp_proxy.v3.TcpProxy",
         "stat_prefix": "t",
         "cluster": cluster,
         "tunneling_config": tunnel,
@@ -74,36 +69,29 @@ def listener(name: str, tunnel: dict[str, Any], cluster: str, log: Path) -> dict
     }
 
 
-def cluster(name: str, port: int, http2: bool = False) -> dict[str, Any]:
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
-    out: dict[str, Any] = {"name": name, "load_assignment": {"cluster_name": name, "endpoints": endpoints}}
-    if http2:
-        out["typed_extension_protocol_options"] = {
-            "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-                "@type": TYPES + "upstreams.http.v3.HttpProtocolOptions",
-                "explicit_http_config": {"http2_protocol_options": {}},
-            }
-        }
-    return out
-
-
 def terminator(http2: bool, log: Path) -> dict[str, Any]:
     """A listener that ends CONNECT (and passes POST on) to where the bytes go."""
     text = "%PROTOCOL% %REQ(:method)% %REQ(:authority)% %REQ(:path)% %REQ(:scheme)% %REQ(x-client)% %RESPONSE_CODE%\n"
     format_ = {"text_format_source": {"inline_string": text}}
-    file = {"@type": TYPES + "access_loggers.file.v3.FileAccessLog", "path": str(log), "log_format": format_}
+    file = {
+        "@type": TYPES + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+        "path": str(log),
+        "log_format": format_,
+    }
     connect = {
         "match": {"connect_matcher": {}},
         "route": {"cluster": "echo", "upgrade_configs": [{"upgrade_type": "CONNECT", "connect_config": {}}]},
     }
     manager = {
-        "@type": TYPES + "filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "@type": TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": "end",
         "codec_type": "HTTP2" if http2 else "HTTP1",
         "http2_protocol_options": {"allow_connect": True},
         "upgrade_configs": [{"upgrade_type": "CONNECT"}],
         "access_log": [{"name": "file", "typed_config": file}],
-        "http_filters": [{"name": "router", "typed_config": {"@type": TYPES + "filters.http.router.v3.Router"}}],
+        "http_filters": [
+            {"name": "router", "typed_config": {"@type": TYPES + "envoy.extensions.filters.http.router.v3.Router"}}
+        ],
         "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [connect]}]},
     }
     return {
@@ -158,34 +146,6 @@ def text_of(file: Path) -> str:
     return file.read_text() if file.exists() else ""
 
 
-def written(folder: Path, bootstrap: dict[str, Any]) -> Path:
-    folder.mkdir(exist_ok=True)
-    file = folder / f"{len(list(folder.iterdir()))}.json"
-    file.write_text(json.dumps(bootstrap))
-    return file
-
-
-@asynccontextmanager
-async def running(which: str, folder: Path, static: dict[str, Any]) -> AsyncIterator[tuple[int, dict[str, int]]]:
-    """The admin's port, and the listeners' by name."""
-    file = written(folder, {"admin": {"address": address(0)}, "static_resources": static})
-    admin_file = file.with_suffix(".admin")
-    ours = [sys.executable, "-m", "mizzen", "proxy"]
-    command = ours if which == "mizzen" else [str(ENVOY), "--concurrency", "1", "--use-dynamic-base-id"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "-c", str(file), "-l", "warning", "--admin-address-path", str(admin_file),
-        "--file-flush-interval-msec", "20",
-    )  # fmt: skip
-    try:
-        await until(lambda: admin_port(admin_file), "the admin's address", 20.0)
-        async with aiohttp.ClientSession() as session:
-            port = admin_port(admin_file)
-            yield port, await listener_ports(session, port, len(static["listeners"]))
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 async def said(port: int, half: bool = False, quiet: bool = False) -> bytes:
     """What a client hears that says two things one after the other; with `half` it ends its side before the second's answer."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
@@ -227,7 +187,13 @@ async def observed(which: str, folder: Path, kind: str) -> dict[str, Any]:
     log = folder / f"{which}.log"
     async with Peer() as peer, aiohttp.ClientSession() as session:
         static = {"listeners": [listener("in", TUNNELS[kind], "up", log)], "clusters": [cluster("up", peer.port)]}
-        async with running(which, folder / which, static) as (admin, ports):
+        async with proxy(
+            which,
+            folder / which,
+            with_admin(static),
+            *QUICK,
+            level="warning",
+        ) as (admin, ports):
             heard = await said(ports["in"], quiet=kind == "cut")
             await until(lambda: text_of(log), f"{which}: the log")
             return {
@@ -257,11 +223,23 @@ async def through(begin: str, end: str, folder: Path, http2: bool) -> tuple[byte
     server = await asyncio.start_server(echo, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     static = {"listeners": [terminator(http2, log)], "clusters": [cluster("echo", port)]}
-    async with running(end, folder / f"{begin}-{end}", static) as (_, ends):
+    async with proxy(
+        end,
+        folder / f"{begin}-{end}",
+        with_admin(static),
+        *QUICK,
+        level="warning",
+    ) as (_, ends):
         tunnel = {"hostname": "far.x:443", "headers_to_add": [MORE]}
-        clusters = [cluster("up", ends["end"], http2)]
+        clusters = [cluster("up", ends["end"], **({"typed_extension_protocol_options": HTTP2} if http2 else {}))]
         static = {"listeners": [listener("in", tunnel, "up", folder / "begin.log")], "clusters": clusters}
-        async with running(begin, folder / f"{begin}-{end}", static) as (_, ports):
+        async with proxy(
+            begin,
+            folder / f"{begin}-{end}",
+            with_admin(static),
+            *QUICK,
+            level="warning",
+        ) as (_, ports):
             heard = await said(ports["in"], half=http2)
             await until(lambda: text_of(log), "the log")
     server.close()

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import os
 import re
-import sys
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +17,10 @@ from google.protobuf import json_format
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
 from mizzen.agent.supervisor import find_envoy
+from tests.support.either_proxy import HTTP2, TYPES, address, cluster, proxy
 from tests.support.poll import until
-from tests.support.proxy_ports import admin_port, listener_ports
-from tests.support.real_envoy import ENVOY
 
 pytestmark = pytest.mark.skipif(not find_envoy(), reason="no Envoy here")
-TYPES = "type.googleapis.com/"
 TRACE = TYPES + "envoy.config.trace.v3."
 ENVIRONMENT = TYPES + "envoy.extensions.tracers.opentelemetry.resource_detectors.v3.EnvironmentResourceDetectorConfig"
 EXTRA = [{"header": {"key": "x-token", "value": "on"}}]
@@ -121,23 +115,6 @@ SCRUBBED = (
     (r"\b(?!(\d)\1{15})[0-9a-f]{32}\b", "TRACE"),
     (r"\b(?!(\d)\1{15}\b)[0-9a-f]{16}\b", "SPAN"),
 )
-
-
-def address(port: int) -> dict[str, Any]:
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
-
-
-def cluster(name: str, port: int, **more: Any) -> dict[str, Any]:
-    endpoints = [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]
-    return {"name": name, "load_assignment": {"cluster_name": name, "endpoints": endpoints}, **more}
-
-
-HTTP2 = {
-    "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
-        "@type": TYPES + "envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-        "explicit_http_config": {"http2_protocol_options": {}},
-    }
-}
 
 
 def routes() -> list[dict[str, Any]]:
@@ -283,33 +260,6 @@ def otlp(body: bytes) -> dict[str, Any]:
     }
 
 
-def written(folder: Path, bootstrap: dict[str, Any]) -> Path:
-    folder.mkdir()
-    file = folder / "bootstrap.json"
-    file.write_text(json.dumps(bootstrap))
-    return file
-
-
-@asynccontextmanager
-async def proxy(which: str, folder: Path, bootstrap: dict[str, Any]) -> AsyncIterator[tuple[int, dict[str, int]]]:
-    """The admin's port, and the listeners' by name."""
-    file, admin_file = written(folder, bootstrap), folder / "admin"
-    ours = [sys.executable, "-m", "mizzen", "proxy"]
-    command = ours if which == "mizzen" else [str(ENVOY), "--concurrency", "1", "--use-dynamic-base-id"]
-    process = await asyncio.create_subprocess_exec(
-        *command, "-c", str(file), "-l", "warning", "--admin-address-path", str(admin_file),
-        env={**os.environ, "OTEL_RESOURCE_ATTRIBUTES": "a=b,c=d"},
-    )  # fmt: skip
-    try:
-        await until(lambda: admin_port(admin_file), "the admin's address", 20.0)
-        async with aiohttp.ClientSession() as session:
-            port = admin_port(admin_file)
-            yield port, await listener_ports(session, port, 2)
-    finally:
-        process.terminate()
-        await process.wait()
-
-
 def scrubbed(value: Any) -> Any:
     text = json.dumps(value, sort_keys=True)
     for pattern, name in SCRUBBED:
@@ -341,7 +291,8 @@ async def observed(which: str, folder: Path, provider: dict[str, Any]) -> dict[s
             },
         }
         out: dict[str, Any] = {}
-        async with proxy(which, folder, bootstrap) as (admin, ports):
+        resource = {"OTEL_RESOURCE_ATTRIBUTES": "a=b,c=d"}
+        async with proxy(which, folder, bootstrap, level="warning", environment=resource) as (admin, ports):
             for name, side, path, headers in REQUESTS:
                 upstream.headers, upstream.reports = {}, []
                 url = f"http://127.0.0.1:{ports[side]}{path}"
